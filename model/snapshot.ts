@@ -1,0 +1,203 @@
+// All facts of one cluster at one revision, with the indexes that make reading them cost what is read.
+//
+// `Facts` is the one mutable holder: the host of a cluster keeps one, fills it from the store and applies what
+// landed. Everybody else sees a `Snapshot`, which cannot be written.
+
+import type { Change } from "./change.ts";
+import type { Cluster } from "./cluster.ts";
+import type { NetworkId, NodeId, ServiceId, TaskId } from "./id.ts";
+import { must } from "./invariant.ts";
+import type { Lease, Network } from "./network.ts";
+import type { Node } from "./node.ts";
+import type { Service, TemplateVersion } from "./service.ts";
+import type { Task, TaskStatus } from "./task.ts";
+import { rankOf } from "./taskstate.ts";
+
+export interface Snapshot {
+	readonly revision: number;
+	readonly cluster: Cluster;
+	readonly nodes: ReadonlyMap<NodeId, Node>;
+	readonly networks: ReadonlyMap<NetworkId, Network>;
+	readonly services: ReadonlyMap<ServiceId, Service>;
+	readonly tasks: ReadonlyMap<TaskId, Task>;
+	tasksOfService(id: ServiceId): ReadonlyMap<TaskId, Task>;
+	tasksOfNode(id: NodeId): ReadonlyMap<TaskId, Task>;
+	template(service: ServiceId, version: number): TemplateVersion | undefined;
+	templatesOfService(id: ServiceId): readonly TemplateVersion[];
+	/** By address. */
+	leasesOfNetwork(id: NetworkId): ReadonlyMap<string, Lease>;
+	/** The lease that the holder has in the network, unless it was released. */
+	leaseOf(network: NetworkId, holder: string): Lease | undefined;
+}
+
+const none: ReadonlyMap<never, never> = new Map<never, never>();
+
+export class Facts implements Snapshot {
+	revision = 0;
+	cluster: Cluster;
+	readonly nodes = new Map<NodeId, Node>();
+	readonly networks = new Map<NetworkId, Network>();
+	readonly services = new Map<ServiceId, Service>();
+	readonly tasks = new Map<TaskId, Task>();
+	readonly #tasksOfService = new Map<ServiceId, Map<TaskId, Task>>();
+	readonly #tasksOfNode = new Map<NodeId, Map<TaskId, Task>>();
+	readonly #templates = new Map<ServiceId, Map<number, TemplateVersion>>();
+	readonly #leases = new Map<NetworkId, Map<string, Lease>>();
+	readonly #leaseOfHolder = new Map<NetworkId, Map<string, Lease>>();
+
+	constructor(cluster: Cluster) {
+		this.cluster = cluster;
+	}
+
+	tasksOfService(id: ServiceId): ReadonlyMap<TaskId, Task> {
+		return this.#tasksOfService.get(id) ?? none;
+	}
+
+	tasksOfNode(id: NodeId): ReadonlyMap<TaskId, Task> {
+		return this.#tasksOfNode.get(id) ?? none;
+	}
+
+	template(service: ServiceId, version: number): TemplateVersion | undefined {
+		return this.#templates.get(service)?.get(version);
+	}
+
+	templatesOfService(id: ServiceId): readonly TemplateVersion[] {
+		return [...(this.#templates.get(id)?.values() ?? [])];
+	}
+
+	leasesOfNetwork(id: NetworkId): ReadonlyMap<string, Lease> {
+		return this.#leases.get(id) ?? none;
+	}
+
+	leaseOf(network: NetworkId, holder: string): Lease | undefined {
+		return this.#leaseOfHolder.get(network)?.get(holder);
+	}
+
+	/** Makes the change so, as the store would: decisions overwrite decisions, reports only move forward. */
+	apply(change: Change): void {
+		switch (change.kind) {
+			case "put-cluster":
+				this.cluster = change.cluster;
+				return;
+			case "put-node":
+				this.setNode(withReportedOf(change.node, this.nodes.get(change.node.id)));
+				return;
+			case "remove-node":
+				this.nodes.delete(change.id);
+				return;
+			case "put-network":
+				this.networks.set(change.network.id, change.network);
+				return;
+			case "remove-network":
+				this.networks.delete(change.id);
+				this.#leases.delete(change.id);
+				this.#leaseOfHolder.delete(change.id);
+				return;
+			case "put-service":
+				this.services.set(change.service.id, change.service);
+				return;
+			case "remove-service":
+				this.services.delete(change.id);
+				this.#templates.delete(change.id);
+				return;
+			case "put-template":
+				inner(this.#templates, change.template.service).set(
+					change.template.version,
+					change.template,
+				);
+				return;
+			case "remove-template":
+				this.#templates.get(change.service)?.delete(change.version);
+				return;
+			case "put-lease":
+				this.setLease(change.lease);
+				return;
+			case "remove-lease":
+				this.removeLease(change.network, change.address);
+				return;
+			case "put-task": {
+				const known = this.tasks.get(change.task.id);
+				this.setTask(known ? { ...change.task, status: known.status } : change.task);
+				return;
+			}
+			case "task-status": {
+				const task = must(this.tasks.get(change.id), "a status belongs to a task that is known");
+				if (isLater(change.status, task.status)) this.setTask({ ...task, status: change.status });
+				return;
+			}
+			case "remove-task":
+				this.removeTask(change.id);
+				return;
+		}
+	}
+
+	/** Whole, reported fields included: what the store read. */
+	setNode(node: Node): void {
+		this.nodes.set(node.id, node);
+	}
+
+	/** Whole, status included: what the store read. */
+	setTask(task: Task): void {
+		this.removeTask(task.id);
+		this.tasks.set(task.id, task);
+		inner(this.#tasksOfService, task.service).set(task.id, task);
+		if (task.node) inner(this.#tasksOfNode, task.node).set(task.id, task);
+	}
+
+	removeTask(id: TaskId): void {
+		const task = this.tasks.get(id);
+		if (!task) return;
+		this.tasks.delete(id);
+		drop(this.#tasksOfService, task.service, id);
+		if (task.node) drop(this.#tasksOfNode, task.node, id);
+	}
+
+	setLease(lease: Lease): void {
+		this.removeLease(lease.network, lease.address);
+		inner(this.#leases, lease.network).set(lease.address, lease);
+		if (lease.releasedMs === 0) inner(this.#leaseOfHolder, lease.network).set(lease.holder, lease);
+	}
+
+	removeLease(network: NetworkId, address: string): void {
+		const lease = this.#leases.get(network)?.get(address);
+		if (!lease) return;
+		drop(this.#leases, network, address);
+		if (this.#leaseOfHolder.get(network)?.get(lease.holder)?.address === address) {
+			drop(this.#leaseOfHolder, network, lease.holder);
+		}
+	}
+}
+
+/** Reports merge by rank; within one state the later observation wins. */
+export function isLater(next: TaskStatus, known: TaskStatus): boolean {
+	const step = rankOf[next.state] - rankOf[known.state];
+	return step > 0 || (step === 0 && next.observed > known.observed);
+}
+
+function withReportedOf(decided: Node, known: Node | undefined): Node {
+	if (!known) return decided;
+	const { description, attached, appliedRevision, appliedHash, leaseUntilMs, unreachable } = known;
+	return {
+		...decided,
+		description,
+		attached,
+		appliedRevision,
+		appliedHash,
+		leaseUntilMs,
+		unreachable,
+	};
+}
+
+function inner<Key, Inner, Value>(outer: Map<Key, Map<Inner, Value>>, key: Key): Map<Inner, Value> {
+	const known = outer.get(key);
+	if (known) return known;
+	const fresh = new Map<Inner, Value>();
+	outer.set(key, fresh);
+	return fresh;
+}
+
+function drop<Key, Inner, Value>(outer: Map<Key, Map<Inner, Value>>, key: Key, id: Inner): void {
+	const map = outer.get(key);
+	map?.delete(id);
+	if (map?.size === 0) outer.delete(key);
+}
