@@ -1,0 +1,126 @@
+// The code, checked as data: who imports whom, what the pure core may not say, how a file begins.
+
+import { describe, expect, test } from "bun:test";
+import { dirname, join, normalize } from "node:path";
+
+const root = join(import.meta.dir, "..");
+const files = [...new Bun.Glob("{model,control-plane,edge-agent}/**/*.ts").scanSync(root)].sort();
+const text = new Map(
+	await Promise.all(
+		files.map(async (file) => [file, await Bun.file(join(root, file)).text()] as const),
+	),
+);
+const sources = files.filter((file) => !/\.test\.ts$|\.test-data\.ts$/.test(file));
+
+/** The parts of the house, innermost first: a file belongs to the first part whose prefix it has. */
+const parts: readonly (readonly [prefix: string, part: string])[] = [
+	["model/", "model"],
+	["control-plane/manager/", "manager"],
+	["control-plane/store/", "store"],
+	["control-plane/accounts/", "accounts"],
+	["control-plane/engine/", "engine"],
+	["control-plane/dispatcher/", "dispatcher"],
+	["control-plane/cluster.ts", "cluster"],
+	["control-plane/reconcile.ts", "reconcile"],
+	["control-plane/", "control-plane"],
+	["edge-agent/host/", "host"],
+	["edge-agent/task/", "task"],
+	["edge-agent/mesh/", "mesh"],
+	["edge-agent/vip/", "vip"],
+	["edge-agent/dns/", "dns"],
+	["edge-agent/", "edge-agent"],
+];
+
+const mayImport: Readonly<Record<string, readonly string[]>> = {
+	model: ["model"],
+	manager: ["manager", "model"],
+	cluster: ["model"],
+	store: ["store", "model", "cluster"],
+	accounts: ["accounts", "model", "store", "cluster"],
+	reconcile: ["model", "manager", "store", "cluster"],
+	engine: ["engine", "model", "manager", "accounts", "cluster"],
+	dispatcher: ["dispatcher", "model", "manager", "accounts", "cluster", "store"],
+	"control-plane": [
+		"control-plane",
+		"model",
+		"manager",
+		"store",
+		"accounts",
+		"engine",
+		"dispatcher",
+		"cluster",
+		"reconcile",
+	],
+	host: ["host", "model"],
+	task: ["task", "host", "model"],
+	mesh: ["mesh", "host", "model"],
+	vip: ["vip", "host", "model"],
+	dns: ["dns", "host", "model"],
+	"edge-agent": ["edge-agent", "host", "task", "mesh", "vip", "dns", "model"],
+};
+
+const partOf = (file: string) => parts.find(([prefix]) => file.startsWith(prefix))?.[1] ?? "";
+
+function importsOf(file: string): string[] {
+	const found = (text.get(file) ?? "").matchAll(/^(?:import|export)\b[^;]*?from "(\.[^"]+)"/gms);
+	return [...found].map(([, path = ""]) => normalize(join(dirname(file), path)));
+}
+
+describe("who imports whom", () => {
+	test.each(sources)("%s", (file) => {
+		const allowed = mayImport[partOf(file)] ?? [];
+		const strays = importsOf(file)
+			.filter((path) => /^(model|control-plane|edge-agent)\//.test(path))
+			.filter((path) => !allowed.includes(partOf(path)));
+		expect(strays).toEqual([]);
+	});
+});
+
+const core = /^model\/|^control-plane\/manager\//;
+
+/** What must not be said where, and what to say instead. */
+const bans: readonly (readonly [name: string, where: RegExp, what: RegExp])[] = [
+	[
+		"the core has no clock: time comes in a Moment",
+		core,
+		/\bDate\.now\(|\bnew Date\(\)|performance\.now/,
+	],
+	["the core rolls no dice: ids come in a Moment", core, /\bMath\.random|crypto\./],
+	[
+		"no interactive transactions: one read batch, one write batch",
+		/^control-plane\//,
+		/\.transaction\(/,
+	],
+	[
+		"drizzle's own batch is BEGIN DEFERRED: store/client.ts has the write batch",
+		/^control-plane\//,
+		/\bdb\.batch\(/,
+	],
+	["zx has one importer: ask for an Exec", /^(?!edge-agent\/host\/exec\.ts)/, /from "zx"/],
+	["a silenced type hides a bug", /./, /@ts-ignore|@ts-nocheck/],
+	["names for a drawer of everything", /(^|\/)(utils?|helpers?|common|misc)(\.ts|\/)/, /(?:)/],
+];
+
+describe("what must not be said", () => {
+	test.each(bans)("%s", (_name, where, what) => {
+		const found = sources.filter((file) => where.test(file) && what.test(text.get(file) ?? ""));
+		expect(found).toEqual([]);
+	});
+});
+
+test("a file opens with what it is for", () => {
+	const silent = sources.filter((file) => !/^(#!.*\n)?(\/\/|\/\*)/.test(text.get(file) ?? ""));
+	expect(silent).toEqual([]);
+});
+
+test("nothing of the edge's program needs Bun or Node", async () => {
+	const seen = new Set<string>();
+	const queue = ["control-plane/worker.ts"];
+	for (let file = queue.pop(); file; file = queue.pop()) {
+		if (seen.has(file) || !text.has(file)) continue;
+		seen.add(file);
+		queue.push(...importsOf(file));
+	}
+	const strays = [...seen].filter((file) => /\bBun\.|from "(node|bun):/.test(text.get(file) ?? ""));
+	expect(strays).toEqual([]);
+});
