@@ -3,8 +3,10 @@
 // The only implementation is `reconcile.ts`; tests of a door may bring a smaller one.
 
 import type { Change, Moment } from "../model/change.ts";
+import type { Cluster } from "../model/cluster.ts";
 import type { ClusterId, NodeId, TaskId } from "../model/id.ts";
-import type { AttachedContainer, NodeDescription } from "../model/node.ts";
+import type { AttachedContainer, NodeDescription, Role } from "../model/node.ts";
+import type { Document } from "../model/service.ts";
 import type { Snapshot } from "../model/snapshot.ts";
 import type { TaskStatus } from "../model/task.ts";
 
@@ -59,4 +61,43 @@ export interface ClusterEvent {
 	readonly id: string;
 	readonly attributes: Readonly<Record<string, string>>;
 	readonly timeMs: number;
+}
+
+/** What the agents' door needs besides: it compiles an assignment anew only when one may differ. */
+export interface AgentsDoor extends ClusterDoor {
+	/** Rises when something that assignments are made of changed: a decision, an address, an attached container. */
+	assignedSeq(): number;
+}
+
+/** Making and erasing the account's cluster, and the tokens that let machines join it. */
+export interface Clusters {
+	/** With its ingress network. A conflict when there is one already. */
+	create(asked: NewCluster): Promise<ClusterDoor>;
+	/** Forgets everything in it. Its agents learn so with their next poll, and wind down. */
+	erase(id: ClusterId): Promise<void>;
+	/** What `docker swarm join-token` shows. */
+	joinTokens(cluster: Cluster): Promise<Readonly<Record<Role, string>>>;
+	/** The cluster's `tokens`, those of the roles made anew, for a `put-cluster`. The old ones are refused from then on. */
+	rotateTokens(cluster: Cluster, roles: readonly Role[]): Promise<Cluster["tokens"]>;
+}
+
+export interface NewCluster {
+	/** Docker's swarm spec, whole. */
+	readonly document?: Document;
+	readonly addressPools?: readonly string[];
+	readonly subnetPrefix?: number;
+	readonly taskHistory?: number;
+}
+
+/** What `app.ts` puts in the way of every request before a door sees it. */
+export interface DoorEnv {
+	Variables: {
+		/** The caller's, or undefined while none was made. */
+		cluster: ClusterDoor | undefined;
+		clusters: Clusters;
+		/** By which way the caller came: the socket's file permissions are trust, TCP takes a token. */
+		via: "socket" | "tcp";
+		/** How agents and people reach this control plane: `http://192.0.2.1:8787`, no slash at the end. */
+		publicUrl: string;
+	};
 }
