@@ -113,4 +113,26 @@ export interface AssignmentReply {
 	readonly assignment: Assignment | null;
 	/** How soon to call again at the latest, with or without news. */
 	readonly pollMs: number;
+	/** Streams that somebody waits for since the last call. */
+	readonly streams?: readonly StreamRequest[];
+}
+
+/**
+ * A task's output that somebody reads: the agent opens `POST /agent/stream/<id>` and sends, as the body, what the
+ * engine's `/containers/<containerId>/logs` gives for these options, unchanged, until it ends or the answer comes
+ * (the reader went). A container that is gone: an empty body.
+ */
+export interface StreamRequest {
+	readonly id: string;
+	readonly task: TaskId;
+	readonly containerId: string;
+	readonly stdout: boolean;
+	readonly stderr: boolean;
+	readonly follow: boolean;
+	readonly timestamps: boolean;
+	/** Lines from the end, or `all`. */
+	readonly tail: string;
+	/** Unix seconds with fraction, empty for the beginning. */
+	readonly since: string;
+	readonly until: string;
 }
