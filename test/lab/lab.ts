@@ -1,0 +1,182 @@
+// The lab: several nodes on one Linux machine, the network between them, and an
+// outside client on that network which is no node.
+//
+// Everything lives in namespaces under one process, which ends when its controller
+// does, however that dies. The host's own network is never touched, and labs do
+// not see one another. README.md has the picture.
+
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { labAvailable } from "./available.ts";
+import { type Identity, newIdentity, removeRemains, sweep } from "./identity.ts";
+import { busyboxImage, busyboxRootfs } from "./image.ts";
+import { LabNode, type NodeSpec } from "./node.ts";
+import { cache, ensureRoot } from "./roots.ts";
+import {
+	childrenOf,
+	type Place,
+	type Process,
+	type Ran,
+	type RunOptions,
+	run,
+	type SpawnOptions,
+	start,
+	succeeded,
+} from "./run.ts";
+
+export interface LabOptions {
+	readonly nodes: readonly NodeSpec[];
+}
+
+/** The outside world: the underlay's own namespace, at 192.168.77.254, with the host's files. */
+export const clientAddress = "192.168.77.254";
+
+export async function startLab(options: LabOptions): Promise<Lab> {
+	const suites = [...new Set(options.nodes.map((node) => node.suite))];
+	const reason = labAvailable(suites);
+	if (reason) throw new Error(reason);
+	// The image is made of bookworm's busybox.
+	await Promise.all([...new Set([...suites, "bookworm" as const])].map(ensureRoot));
+	sweep();
+	const lab = await Lab.begin(newIdentity());
+	try {
+		await Promise.all(options.nodes.map((node) => lab.addNode(node)));
+		return lab;
+	} catch (error) {
+		await lab.stop();
+		throw error;
+	}
+}
+
+export class Lab {
+	readonly nodes: LabNode[] = [];
+	readonly client: Client;
+	/** A directory that goes with the lab, at one path for the controller and the client. */
+	readonly dir: string;
+	readonly #identity: Identity;
+	readonly #controller: Bun.Subprocess<"pipe", "pipe", "pipe">;
+
+	/** Use startLab. */
+	static async begin(identity: Identity): Promise<Lab> {
+		mkdirSync(scratch, { recursive: true });
+		const namespaces = ["unshare", "-m", "-n", "-p", "-f", "--mount-proc", "--kill-child"];
+		const script = join(import.meta.dir, "underlay.sh");
+		const controller = Bun.spawn(
+			["setpriv", "--pdeathsig", "KILL", ...namespaces, "sh", script, scratch],
+			{ stdin: "pipe", stdout: "pipe", stderr: "pipe" },
+		);
+		// A program that forgets to stop its lab may end, and the lab with it.
+		controller.unref();
+		const reader = controller.stdout.getReader();
+		const { done } = await reader.read();
+		if (done) throw new Error(`no underlay: ${await new Response(controller.stderr).text()}`);
+		return new Lab(identity, controller);
+	}
+
+	private constructor(identity: Identity, controller: Bun.Subprocess<"pipe", "pipe", "pipe">) {
+		this.#identity = identity;
+		this.#controller = controller;
+		this.dir = identity.dir;
+		const pid = childrenOf(controller.pid)[0];
+		if (!pid) throw new Error("the lab ended at once");
+		this.client = new Client(pid);
+		running.add(this);
+	}
+
+	node(name: string): LabNode {
+		const node = this.nodes.find((node) => node.name === name);
+		if (!node) throw new Error(`no node ${name} in this lab`);
+		return node;
+	}
+
+	/** Adds a node and powers it on. */
+	async addNode(spec: NodeSpec): Promise<LabNode> {
+		const root = await ensureRoot(spec.suite);
+		const number = this.nodes.length + 1;
+		const site = { id: this.#identity.id, pid: this.client.pid, scratch, root, number };
+		const node = new LabNode(spec, site);
+		this.nodes.push(node);
+		await node.start();
+		await node.importImage(busyboxImage, await busyboxRootfs(await ensureRoot("bookworm")));
+		return node;
+	}
+
+	/** Cuts all traffic between two nodes, or a node and "client". */
+	async cut(one: string, other: string): Promise<void> {
+		await this.#nft(...this.#links(one, other).map((link) => `add element bridge lab ${link}`));
+	}
+
+	async mend(one: string, other: string): Promise<void> {
+		await this.#nft(...this.#links(one, other).map((link) => `delete element bridge lab ${link}`));
+	}
+
+	/** Drops UDP to a port, between any two nodes. */
+	async dropUdp(port: number): Promise<void> {
+		await this.#nft(`add element bridge lab dropped_udp { ${port} }`);
+	}
+
+	async allowUdp(port: number): Promise<void> {
+		await this.#nft(`delete element bridge lab dropped_udp { ${port} }`);
+	}
+
+	/** Ends the lab. Nothing of it stays. */
+	async stop(): Promise<void> {
+		running.delete(this);
+		this.#controller.kill("SIGKILL");
+		await this.#controller.exited;
+		await removeRemains(this.#identity.id);
+	}
+
+	#links(one: string, other: string): string[] {
+		if (one === "client") return this.#links(other, one);
+		const port = this.#port(one);
+		if (other === "client") return [`cut_client { "${port}" }`];
+		return [`cut { "${port}" . "${this.#port(other)}", "${this.#port(other)}" . "${port}" }`];
+	}
+
+	#port(name: string): string {
+		return `vm${this.nodes.indexOf(this.node(name)) + 1}`;
+	}
+
+	async #nft(...lines: string[]): Promise<void> {
+		await this.client.must(["nft", "-f", "-"], { stdin: lines.join("\n") });
+	}
+}
+
+/**
+ * Programs here see the host's files, /run and /tmp among them, so a unix socket
+ * that one of them makes is reached from the controller by the same path. Their
+ * network is the underlay alone: what listens on 192.168.77.254 is heard by the
+ * nodes and by no one else.
+ */
+export class Client implements Place {
+	readonly address = clientAddress;
+	/** Host pid of the lab's first process. */
+	readonly pid: number;
+
+	constructor(pid: number) {
+		this.pid = pid;
+	}
+
+	get enter(): string[] {
+		return ["nsenter", "-t", String(this.pid), "-m", "-n", "-p", "--wd=."];
+	}
+
+	exec(command: readonly string[], options: RunOptions = {}): Promise<Ran> {
+		return run([...this.enter, "--", ...command], options);
+	}
+
+	spawn(command: readonly string[], options: SpawnOptions = {}): Process {
+		return start([...this.enter, "--", ...command], 1, options);
+	}
+
+	async must(command: readonly string[], options: RunOptions = {}): Promise<string> {
+		return succeeded(command, await this.exec(command, options));
+	}
+}
+
+/** Mount point of every lab's scratch, a tmpfs that only the lab's own mount namespace has. */
+const scratch = join(cache, "labs");
+
+/** Holds on to the pipes that keep labs alive. */
+const running = new Set<Lab>();
