@@ -47,7 +47,10 @@ export function freeze(groups: readonly string[], frozen: boolean): void {
 	else throw new Error("no freezer among the control groups");
 }
 
-/** Removes the groups of a lab, or of one of its nodes. False if any is still in use. */
+/**
+ * Removes the groups of a lab, or of one of its nodes. False if any is still in
+ * use: a killed process that was frozen dies only once it has been thawed.
+ */
 export function removeGroups(lab: string, node = ""): boolean {
 	return trees()
 		.map((tree) => removeTree(join(tree, top, lab, node)))
@@ -97,6 +100,8 @@ function inheritCpuset(path: string): void {
 function removeTree(path: string): boolean {
 	for (const child of directories(path)) removeTree(join(path, child));
 	try {
+		const freezer = join(path, "freezer.state");
+		if (existsSync(freezer)) writeFileSync(freezer, "THAWED");
 		rmdirSync(path);
 	} catch {
 		return !existsSync(path);

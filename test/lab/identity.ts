@@ -32,11 +32,10 @@ export async function removeRemains(id: string): Promise<void> {
 }
 
 /** Removes what labs left whose controllers were killed. */
-export function sweep(): void {
-	for (const id of remains().filter((id) => !lives(id))) {
-		rmSync(join(directory, id), { recursive: true, force: true });
-		removeGroups(id);
-	}
+export async function sweep(): Promise<void> {
+	const dead = remains().filter((id) => !lives(id));
+	// What cannot be removed yet is still dying; a later sweep has it.
+	await Promise.allSettled(dead.map(removeRemains));
 }
 
 /** Labs of which there is anything to see, dead or alive. */

@@ -10,7 +10,7 @@ export const busyboxImage = "lab/busybox:1";
 /** `httpd -f -p 80 -h /www`, then GET /cgi-bin/who: the container's name, the client's address. */
 const who = `#!/bin/sh
 printf 'Content-Type: text/plain\\r\\n\\r\\n'
-echo "$(hostname) \${REMOTE_ADDR#::ffff:}"
+echo "$(hostname) $(echo "$REMOTE_ADDR" | tr -d '[]' | sed 's/^::ffff://')"
 `;
 
 /** A tar of busybox's root file system, made from the binary in one of the nodes' roots. */

@@ -35,6 +35,7 @@ mkdir -p proc sys dev run var/lib/docker var/lib/containerd .host
 mount --bind ../docker var/lib/docker
 mount --bind ../containerd var/lib/containerd
 cgroups=$(cat /proc/self/cgroup)
+[ ! -e /sys/fs/cgroup/cgroup.controllers ] || cgroups=v2
 mount -t proc proc proc
 mount -t sysfs sysfs sys
 mount -t tmpfs -o mode=755 run run
@@ -57,7 +58,7 @@ ln -s fd/1 dev/stdout
 ln -s fd/2 dev/stderr
 
 # The cgroup namespace makes the node's own groups the root of what it mounts here.
-if [ "${cgroups#0::}" != "$cgroups" ]; then
+if [ "$cgroups" = v2 ]; then
 	mount -t cgroup2 cgroup2 sys/fs/cgroup
 	# A group with members cannot hand controllers to its children.
 	mkdir sys/fs/cgroup/init

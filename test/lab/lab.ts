@@ -8,28 +8,17 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { labAvailable } from "./available.ts";
+import { Client } from "./client.ts";
 import { type Identity, newIdentity, removeRemains, sweep } from "./identity.ts";
 import { busyboxImage, busyboxRootfs } from "./image.ts";
 import { LabNode, type NodeSpec } from "./node.ts";
+import { type Registry, type RegistryOptions, startRegistry } from "./registry.ts";
 import { cache, ensureRoot } from "./roots.ts";
-import {
-	childrenOf,
-	type Place,
-	type Process,
-	type Ran,
-	type RunOptions,
-	run,
-	type SpawnOptions,
-	start,
-	succeeded,
-} from "./run.ts";
+import { childrenOf } from "./run.ts";
 
 export interface LabOptions {
 	readonly nodes: readonly NodeSpec[];
 }
-
-/** The outside world: the underlay's own namespace, at 192.168.77.254, with the host's files. */
-export const clientAddress = "192.168.77.254";
 
 export async function startLab(options: LabOptions): Promise<Lab> {
 	const suites = [...new Set(options.nodes.map((node) => node.suite))];
@@ -37,7 +26,7 @@ export async function startLab(options: LabOptions): Promise<Lab> {
 	if (reason) throw new Error(reason);
 	// The image is made of bookworm's busybox.
 	await Promise.all([...new Set([...suites, "bookworm" as const])].map(ensureRoot));
-	sweep();
+	await sweep();
 	const lab = await Lab.begin(newIdentity());
 	try {
 		await Promise.all(options.nodes.map((node) => lab.addNode(node)));
@@ -119,6 +108,11 @@ export class Lab {
 		await this.#nft(`delete element bridge lab dropped_udp { ${port} }`);
 	}
 
+	/** Starts a private registry on the client; with users, it wants one of them to log in. */
+	registry(options: RegistryOptions = {}): Promise<Registry> {
+		return startRegistry(this.client, this.dir, options);
+	}
+
 	/** Ends the lab. Nothing of it stays. */
 	async stop(): Promise<void> {
 		running.delete(this);
@@ -140,38 +134,6 @@ export class Lab {
 
 	async #nft(...lines: string[]): Promise<void> {
 		await this.client.must(["nft", "-f", "-"], { stdin: lines.join("\n") });
-	}
-}
-
-/**
- * Programs here see the host's files, /run and /tmp among them, so a unix socket
- * that one of them makes is reached from the controller by the same path. Their
- * network is the underlay alone: what listens on 192.168.77.254 is heard by the
- * nodes and by no one else.
- */
-export class Client implements Place {
-	readonly address = clientAddress;
-	/** Host pid of the lab's first process. */
-	readonly pid: number;
-
-	constructor(pid: number) {
-		this.pid = pid;
-	}
-
-	get enter(): string[] {
-		return ["nsenter", "-t", String(this.pid), "-m", "-n", "-p", "--wd=."];
-	}
-
-	exec(command: readonly string[], options: RunOptions = {}): Promise<Ran> {
-		return run([...this.enter, "--", ...command], options);
-	}
-
-	spawn(command: readonly string[], options: SpawnOptions = {}): Process {
-		return start([...this.enter, "--", ...command], 1, options);
-	}
-
-	async must(command: readonly string[], options: RunOptions = {}): Promise<string> {
-		return succeeded(command, await this.exec(command, options));
 	}
 }
 

@@ -25,7 +25,7 @@ async function show(): Promise<void> {
 		console.log(`    docker -H unix://${node.docker} ps`);
 	}
 	console.log(`client  ${lab.client.address}`);
-	console.log(`    ${lab.client.enter.join(" ")} -- bash`);
+	console.log(`    ${lab.client.enter.join(" ")} bash`);
 	console.log("Ctrl-C ends the lab.");
 	await new Promise<void>((resolve) => {
 		process.once("SIGINT", resolve);

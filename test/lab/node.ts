@@ -69,6 +69,8 @@ export class LabNode implements Place {
 		| { readonly process: Process; readonly pid: number; readonly groups: string[] }
 		| undefined;
 
+	#paused = false;
+
 	constructor(spec: NodeSpec, site: Site) {
 		this.name = spec.name;
 		this.suite = spec.suite;
@@ -118,7 +120,7 @@ export class LabNode implements Place {
 	async start(): Promise<void> {
 		if (this.#running?.process.alive) return;
 		const { id, pid: labPid, number, root } = this.#site;
-		removeGroups(id, this.name);
+		await until(`groups of ${this.name} to go`, 10_000, () => removeGroups(id, this.name));
 		const groups = makeGroups(id, this.name);
 		const lab = ["nsenter", "-t", String(labPid), "-m", "-n", "-p", "--"];
 		const namespaces = ["unshare", "-m", "-n", "-p", "-u", "-i", "-C", "-f", "--kill-child"];
@@ -142,7 +144,8 @@ export class LabNode implements Place {
 		const running = this.#running;
 		if (!running) return;
 		this.#running = undefined;
-		freeze(running.groups, false);
+		if (this.#paused) freeze(running.groups, false);
+		this.#paused = false;
 		running.process.kill("SIGKILL");
 		await running.process.exited;
 		const netns = ["nsenter", "-t", String(this.#site.pid), "-n", "--"];
@@ -152,10 +155,12 @@ export class LabNode implements Place {
 	/** Stops every process of the node, as a hypervisor would; its kernel still answers pings. */
 	pause(): void {
 		freeze(this.#on().groups, true);
+		this.#paused = true;
 	}
 
 	unpause(): void {
 		freeze(this.#on().groups, false);
+		this.#paused = false;
 	}
 
 	async startEngine(): Promise<void> {
@@ -180,6 +185,7 @@ export class LabNode implements Place {
 
 	#inside(command: readonly string[]): string[] {
 		const { groups } = this.#on();
+		if (this.#paused) throw new Error(`node ${this.name} is paused`);
 		return ["sh", enterScript, ...joinGroups(groups), "--", ...this.enter, ...command];
 	}
 

@@ -11,7 +11,8 @@ import { must, run } from "./run.ts";
 export const suites = ["bookworm", "trixie", "sid"] as const;
 export type Suite = (typeof suites)[number];
 
-export const cache = process.env["SKEIN_LAB_CACHE"] ?? "/var/cache/skein-lab";
+const { SKEIN_LAB_CACHE, SKEIN_LAB_MIRROR } = process.env;
+export const cache = SKEIN_LAB_CACHE ?? "/var/cache/skein-lab";
 
 const packages = [
 	"busybox-static", // for images
@@ -64,8 +65,7 @@ function packagesOf(suite: Suite): string[] {
 
 /** This machine's own Debian mirror, if it is a Debian machine. */
 async function mirror(): Promise<string> {
-	const configured = process.env["SKEIN_LAB_MIRROR"];
-	if (configured) return configured;
+	if (SKEIN_LAB_MIRROR) return SKEIN_LAB_MIRROR;
 	const format = ["indextargets", "--format", "$(REPO_URI)", "Created-By: Packages"];
 	const { stdout } = await run(["apt-get", ...format]);
 	const debian = stdout.split("\n").find((uri) => /\/debian\/?$/.test(uri));

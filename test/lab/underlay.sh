@@ -6,7 +6,8 @@
 # whichever way that dies, this process ends, and with it the pid namespace and
 # everything in it.
 set -eu
-mount --make-rprivate /
+# What the host mounts later, the client sees too; what we mount, the host does not.
+mount --make-rslave /
 mount -t tmpfs -o mode=755 skein-lab "$1"
 
 ip link set lo up
