@@ -2,6 +2,7 @@
 //
 // The only implementation is `reconcile.ts`; tests of a door may bring a smaller one.
 
+import type { StreamRequest } from "../model/assignment.ts";
 import type { Change, Moment } from "../model/change.ts";
 import type { Cluster } from "../model/cluster.ts";
 import type { ClusterId, NodeId, TaskId } from "../model/id.ts";
@@ -97,6 +98,12 @@ export interface DoorEnv {
 		clusters: Clusters;
 		/** By which way the caller came: the socket's file permissions are trust, TCP takes a token. */
 		via: "socket" | "tcp";
+		/** A task's output, from its node, as its engine gives it. Rejects with a sentence when the node does not answer. */
+		readTask: (
+			node: NodeId,
+			asked: Omit<StreamRequest, "id">,
+			signal: AbortSignal,
+		) => Promise<ReadableStream<Uint8Array>>;
 		/** How agents and people reach this control plane: `http://192.0.2.1:8787`, no slash at the end. */
 		publicUrl: string;
 	};

@@ -1,0 +1,192 @@
+// `docker service logs`: the output of a service's tasks, wherever they run, as one stream.
+//
+// Each task's node is asked for its container's log; lines are passed on whole, with the task's identity in front where
+// the client asked for details. The stream that the CLI reads is Docker's own framing: [fd,0,0,0,length] and a payload,
+// a line a frame. There is no frame for "still here", so silence is just silence; an error is a frame of fd 3.
+
+import type { StreamRequest } from "../../model/assignment.ts";
+import type { ServiceId, TaskId } from "../../model/id.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import type { Task } from "../../model/task.ts";
+import type { ClusterDoor, DoorEnv } from "../cluster.ts";
+
+export interface LogsAsked {
+	readonly stdout: boolean;
+	readonly stderr: boolean;
+	readonly follow: boolean;
+	readonly timestamps: boolean;
+	readonly details: boolean;
+	readonly tail: string;
+	readonly since: string;
+	readonly until: string;
+}
+
+type Read = DoorEnv["Variables"]["readTask"];
+
+/** The logs of every task of the service, or of the one task. With `follow`, tasks that start later join in. */
+export function logsOf(
+	cluster: ClusterDoor,
+	of: { readonly service: ServiceId; readonly task?: TaskId },
+	asked: LogsAsked,
+	read: Read,
+	signal: AbortSignal,
+): ReadableStream<Uint8Array> {
+	const ended = new AbortController();
+	const either = AbortSignal.any([signal, ended.signal]);
+	return new ReadableStream<Uint8Array>({
+		start(out) {
+			run(cluster, of, asked, read, out, either)
+				.catch((error: unknown) => {
+					if (!either.aborted) out.enqueue(frame(3, String(error)));
+				})
+				.finally(() => {
+					if (!either.aborted) out.close();
+				});
+		},
+		cancel() {
+			ended.abort();
+		},
+	});
+}
+
+async function run(
+	cluster: ClusterDoor,
+	of: { readonly service: ServiceId; readonly task?: TaskId },
+	asked: LogsAsked,
+	read: Read,
+	out: ReadableStreamDefaultController<Uint8Array>,
+	signal: AbortSignal,
+): Promise<void> {
+	const begun = new Map<TaskId, Promise<void>>();
+	// Tasks that start while the client follows come whole; the others as far back as it asked.
+	for (let late = false; ; late = true) {
+		const snapshot = await cluster.snapshot();
+		const seq = cluster.seq();
+		for (const task of tasksWithLogs(snapshot, of)) {
+			if (begun.has(task.id)) continue;
+			begun.set(
+				task.id,
+				copy(snapshot, task, late ? { ...asked, tail: "all" } : asked, read, out, signal),
+			);
+		}
+		if (!asked.follow || signal.aborted) break;
+		const service = snapshot.services.get(of.service);
+		if (!service || of.task) break;
+		await cluster.wait(seq, 5_000, signal);
+	}
+	await Promise.all(begun.values());
+}
+
+function tasksWithLogs(
+	snapshot: Snapshot,
+	of: { readonly service: ServiceId; readonly task?: TaskId },
+): Task[] {
+	return [...snapshot.tasksOfService(of.service).values()]
+		.filter((task) => task.node && task.status.containerId !== "")
+		.filter((task) => !of.task || task.id === of.task)
+		.sort((a, b) => a.createdMs - b.createdMs);
+}
+
+/** One task's lines into the stream. A node that does not answer costs its lines, not the others'. */
+async function copy(
+	snapshot: Snapshot,
+	task: Task,
+	asked: LogsAsked,
+	read: Read,
+	out: ReadableStreamDefaultController<Uint8Array>,
+	signal: AbortSignal,
+): Promise<void> {
+	if (!task.node) return;
+	const { stdout, stderr, follow, timestamps, tail, since, until } = asked;
+	const request: Omit<StreamRequest, "id"> = {
+		task: task.id,
+		containerId: task.status.containerId,
+		stdout,
+		stderr,
+		follow,
+		timestamps,
+		tail,
+		since,
+		until,
+	};
+	const tty =
+		snapshot.template(task.service, task.templateVersion)?.template.container.tty ?? false;
+	const prefix = asked.details ? details(task) : "";
+	try {
+		const body = await read(task.node, request, signal);
+		const frames = tty ? rawFrames(body) : parsedFrames(body);
+		for await (const { fd, payload } of frames) {
+			out.enqueue(frame(fd, withDetails(payload, prefix, timestamps)));
+		}
+	} catch (error) {
+		if (signal.aborted) return;
+		const hostname = snapshot.nodes.get(task.node)?.description.hostname ?? task.node;
+		const why = error instanceof Error ? error.message : String(error);
+		const time = timestamps ? `${new Date().toISOString()} ` : "";
+		out.enqueue(
+			frame(2, withDetails(`${time}(no log from node ${hostname}: ${why})\n`, prefix, timestamps)),
+		);
+	}
+}
+
+function details(task: Task): string {
+	return [
+		`com.docker.swarm.node.id=${task.node}`,
+		`com.docker.swarm.service.id=${task.service}`,
+		`com.docker.swarm.task.id=${task.id}`,
+	].join(",");
+}
+
+/** Docker's order: timestamp, details, line. */
+function withDetails(line: string, prefix: string, timestamps: boolean): string {
+	if (prefix === "") return line;
+	if (!timestamps) return `${prefix} ${line}`;
+	const at = line.indexOf(" ");
+	return `${line.slice(0, at)} ${prefix} ${line.slice(at + 1)}`;
+}
+
+function frame(fd: number, payload: string): Uint8Array {
+	const bytes = new TextEncoder().encode(payload);
+	const whole = new Uint8Array(8 + bytes.length);
+	whole[0] = fd;
+	new DataView(whole.buffer).setUint32(4, bytes.length);
+	whole.set(bytes, 8);
+	return whole;
+}
+
+interface Line {
+	readonly fd: number;
+	readonly payload: string;
+}
+
+/** Frames as the engine sends them, which chunks of the network cut anywhere. */
+export async function* parsedFrames(body: AsyncIterable<Uint8Array>): AsyncGenerator<Line> {
+	let held = new Uint8Array(0);
+	for await (const chunk of body) {
+		const joined = new Uint8Array(held.length + chunk.length);
+		joined.set(held);
+		joined.set(chunk, held.length);
+		held = joined;
+		while (held.length >= 8) {
+			const length = new DataView(held.buffer, held.byteOffset).getUint32(4);
+			if (held.length < 8 + length) break;
+			const payload = new TextDecoder().decode(held.subarray(8, 8 + length));
+			yield { fd: held[0] ?? 1, payload: payload.endsWith("\n") ? payload : `${payload}\n` };
+			held = held.subarray(8 + length);
+		}
+	}
+}
+
+/** A terminal's output has no frames: each line becomes one. */
+async function* rawFrames(body: AsyncIterable<Uint8Array>): AsyncGenerator<Line> {
+	const decoder = new TextDecoder();
+	let held = "";
+	for await (const chunk of body) {
+		held += decoder.decode(chunk, { stream: true });
+		for (let end = held.indexOf("\n"); end >= 0; end = held.indexOf("\n")) {
+			yield { fd: 1, payload: held.slice(0, end + 1) };
+			held = held.slice(end + 1);
+		}
+	}
+	if (held !== "") yield { fd: 1, payload: `${held}\n` };
+}
