@@ -1,0 +1,143 @@
+// A database by its URL, and the only two ways to it: one batch of reads, one batch of writes.
+//
+// Both are one transaction each and one round trip. There is no interactive transaction: over the network it holds the
+// write lock for as long as we think. Runs under Bun (embedded file, or any libSQL URL) and under workerd (URL only).
+
+import { type Client, createClient, LibsqlError, type ResultSet } from "@libsql/client";
+import pRetry from "p-retry";
+import { unavailable } from "../../model/errors.ts";
+
+export interface Statement {
+	readonly sql: string;
+	readonly args: readonly (string | number | null)[];
+}
+
+export interface Database {
+	/** No other process can write: what this one knows is what there is. */
+	readonly exclusive: boolean;
+	/** All of one moment. Tried again until answered or hopeless. */
+	read(statements: readonly Statement[]): Promise<readonly ResultSet[]>;
+	/** All or nothing, behind `BEGIN IMMEDIATE`. Tried again only where nothing can have landed. */
+	write(statements: readonly Statement[]): Promise<readonly ResultSet[]>;
+	close(): void;
+}
+
+export interface DatabaseConfig {
+	/** `file:…`, or `libsql:`, `https:`, `http:` of a server. */
+	readonly url: string;
+	readonly authToken?: string;
+	/** A request that takes longer counts as lost. The client itself would wait for ever. */
+	readonly timeoutMs?: number;
+}
+
+/** The write may have landed or not: the answer got lost. */
+export class OutcomeUnknown extends Error {
+	constructor(cause: unknown) {
+		super("the database's answer to a write got lost", { cause });
+		this.name = "OutcomeUnknown";
+	}
+}
+
+export async function openDatabase(config: DatabaseConfig): Promise<Database> {
+	return config.url.startsWith("file:") ? openFile(config.url) : openRemote(config);
+}
+
+/**
+ * One connection, because a batch on it is one synchronous tick and so can not meet another one. The database is ours
+ * alone (`locking_mode`): a second process is refused at its start rather than served stale reads. Every commit is
+ * synced to disk, the default: agents never go back to a lower revision, so a power cut must not take one away.
+ */
+async function openFile(url: string): Promise<Database> {
+	const client = createClient({ url, concurrency: 1, timeout: 200 });
+	const prepare = async () => {
+		// The order matters: the mode takes hold with the next access, which the journal's mode is.
+		await client.execute("pragma locking_mode = exclusive");
+		await client.execute("pragma journal_mode = wal");
+	};
+	try {
+		await prepare();
+	} catch (error) {
+		client.close();
+		if (!isBusy(error)) throw error;
+		throw unavailable(
+			`${url.slice("file:".length)} is in use by another process: end that one first`,
+			{ cause: error },
+		);
+	}
+	/** A connection that met SQLITE_BUSY once keeps its old snapshot: it reads stale rows until it is opened anew. */
+	const healing = async <Result>(ask: () => Promise<Result>): Promise<Result> =>
+		pRetry(ask, {
+			...retries,
+			shouldRetry: ({ error }) => isBusy(error),
+			async onFailedAttempt({ error }) {
+				if (!isBusy(error)) return;
+				await client.reconnect();
+				await prepare();
+			},
+		});
+	return {
+		exclusive: true,
+		read: (statements) => healing(() => batch(client, statements, "read")),
+		write: (statements) => healing(() => batch(client, statements, "write")),
+		close: () => client.close(),
+	};
+}
+
+function openRemote(config: DatabaseConfig): Database {
+	const timeoutMs = config.timeoutMs ?? 10_000;
+	const client = createClient({
+		url: config.url,
+		...(config.authToken ? { authToken: config.authToken } : {}),
+		fetch: (request: Request) => fetch(request, { signal: AbortSignal.timeout(timeoutMs) }),
+	});
+	return {
+		exclusive: false,
+		read: (statements) =>
+			pRetry(() => batch(client, statements, "read"), {
+				...retries,
+				shouldRetry: ({ error }) => isBusy(error) || isLost(error),
+			}),
+		write: (statements) =>
+			pRetry(
+				async () => {
+					try {
+						return await batch(client, statements, "write");
+					} catch (error) {
+						throw isLost(error) ? new OutcomeUnknown(error) : error;
+					}
+				},
+				{ ...retries, shouldRetry: ({ error }) => isBusy(error) },
+			),
+		close: () => client.close(),
+	};
+}
+
+/** 20, 40, … 640 ms, each with jitter: about a second and a half in all, less than anybody's patience with a CLI. */
+const retries = { retries: 6, minTimeout: 20, factor: 2, randomize: true };
+
+function batch(
+	client: Client,
+	statements: readonly Statement[],
+	mode: "read" | "write",
+): Promise<ResultSet[]> {
+	return client.batch(
+		statements.map(({ sql, args }) => ({ sql, args: [...args] })),
+		mode,
+	);
+}
+
+function isBusy(error: unknown): boolean {
+	return (
+		error instanceof LibsqlError &&
+		(error.code.startsWith("SQLITE_BUSY") ||
+			/database (table )?is locked|SQLITE_BUSY/.test(error.message))
+	);
+}
+
+/** Neither yes nor no: the server did not answer in SQL's terms. */
+function isLost(error: unknown): boolean {
+	if (!(error instanceof LibsqlError)) return true;
+	return (
+		!error.code.startsWith("SQLITE") && !/SQLITE_|constraint|REVISION_CONFLICT/.test(error.message)
+	);
+}

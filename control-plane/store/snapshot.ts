@@ -1,0 +1,267 @@
+// The snapshot that a host keeps, and how it catches up: what is newer than it knows, and what went.
+//
+// `read` asks for the rows, page by page, until one batch has brought every table to its end; `catchUp` puts them into
+// the facts. Between the two nothing is awaited, so readers never see half of it.
+
+import type { Change } from "../../model/change.ts";
+import type { Cluster } from "../../model/cluster.ts";
+import type { ClusterId, NetworkId, NodeId, ServiceId, TaskId } from "../../model/id.ts";
+import { invariant, must } from "../../model/invariant.ts";
+import type { Node } from "../../model/node.ts";
+import { Facts } from "../../model/snapshot.ts";
+import type { Task } from "../../model/task.ts";
+import type { Database, Statement } from "./client.ts";
+import { type Kind, kinds, type RowOf, tables, toNode, toTask } from "./rows.ts";
+
+/** Facts, and up to which write they are known. */
+export interface Held {
+	facts: Facts;
+	seq: number;
+	/** The seq of the last change of anything that assignments are made of. */
+	assignedSeq: number;
+	/** What was reported and not planned for yet. */
+	readonly touched: Touched;
+	wakeAtMs: number | null;
+	listeningSinceMs: number;
+}
+
+export interface Touched {
+	/** Each with the seq at which it was touched last. */
+	readonly services: Map<ServiceId, number>;
+	readonly nodes: Map<NodeId, number>;
+	/** Everything is to be planned anew; the seq since when. */
+	all: number | null;
+}
+
+export interface Head {
+	readonly revision: number;
+	readonly seq: number;
+	readonly cluster: Cluster;
+	readonly planned: number;
+	readonly wakeAtMs: number | null;
+	readonly listeningSinceMs: number;
+}
+
+/** All that was written after `since`, in pages. */
+export interface News {
+	readonly since: number;
+	readonly head: Head;
+	readonly pages: readonly Page[];
+}
+
+type Page = {
+	readonly [K in Kind]: readonly RowOf[K][];
+} & { readonly gone: readonly (readonly [kind: Kind, key: string])[] };
+
+/** Undefined when the cluster is no more. */
+export async function readNews(
+	database: Database,
+	id: ClusterId,
+	since: number,
+): Promise<News | undefined> {
+	let from = since;
+	const at = new Map<Kind | "gone", Position>();
+	const pages: Page[] = [];
+	for (;;) {
+		const [head, ...results] = await database.read([
+			headOf(id),
+			...([...kinds, "gone"] as const).map((kind) =>
+				pageOf(kind, id, at.get(kind) ?? { seq: from, key: [] }),
+			),
+		]);
+		const row = head?.rows[0];
+		if (!row) return undefined;
+		if (from > 0 && from < Number(row["pruned"])) {
+			// The tombstones that we would need are gone, so we begin anew.
+			from = 0;
+			at.clear();
+			pages.length = 0;
+			continue;
+		}
+		const page: Record<string, unknown> = {};
+		let more = false;
+		for (const [index, kind] of ([...kinds, "gone"] as const).entries()) {
+			const found = must(results[index]?.rows[0], "an aggregate has one row");
+			page[kind] = JSON.parse(String(found["page"] ?? "[]"));
+			if (Number(found["count"]) === 0) continue;
+			at.set(kind, JSON.parse(String(found["last"])) as Position);
+			if (Number(found["count"]) < Number(found["candidates"])) more = true;
+			if (Number(found["candidates"]) === pageRows) more = true;
+		}
+		pages.push(page as Page);
+		if (more) continue;
+		return {
+			since: from,
+			pages,
+			head: {
+				revision: Number(row["revision"]),
+				seq: Number(row["seq"]),
+				cluster: JSON.parse(String(row["decided"])) as Cluster,
+				planned: Number(row["planned"]),
+				wakeAtMs: row["wake_at_ms"] === null ? null : Number(row["wake_at_ms"]),
+				listeningSinceMs: Number(row["listening_since_ms"]),
+			},
+		};
+	}
+}
+
+/** A fresh snapshot. Nobody can know what of it was planned for, so all of it is to be. */
+export function holdNews(news: News): Held {
+	const held: Held = {
+		facts: new Facts(news.head.cluster),
+		seq: 0,
+		assignedSeq: news.head.seq,
+		touched: { services: new Map(), nodes: new Map(), all: news.head.seq },
+		wakeAtMs: null,
+		listeningSinceMs: 0,
+	};
+	catchUp(held, news);
+	return held;
+}
+
+/**
+ * Rows are as they were at `head`, so news may overlap with what is known already, and older news is none. That makes
+ * it safe for several readers to share one `held`.
+ */
+export function catchUp(held: Held, news: News): void {
+	if (news.head.seq <= held.seq) return;
+	invariant(news.since <= held.seq, "news begins where knowledge ends");
+	if (news.since === 0 && held.seq > 0) {
+		held.facts = new Facts(news.head.cluster);
+		held.touched.all = news.head.seq;
+	}
+	const { facts, touched } = held;
+	const { seq } = news.head;
+	if (news.head.revision !== facts.revision) held.assignedSeq = seq;
+	facts.revision = news.head.revision;
+	facts.cluster = news.head.cluster;
+	for (const page of news.pages) {
+		for (const [kind, key] of page.gone) forget(facts, kind, key);
+		for (const [network] of page.network) facts.networks.set(network.id, network);
+		for (const [service] of page.service) facts.services.set(service.id, service);
+		for (const [template] of page.template) facts.apply({ kind: "put-template", template });
+		for (const [lease] of page.lease) facts.setLease(lease);
+		for (const row of page.node) {
+			const node = toNode(row);
+			noteNode(held, facts.nodes.get(node.id), node, seq);
+			facts.setNode(node);
+		}
+		for (const row of page.task) {
+			const task = toTask(row);
+			noteTask(held, facts.tasks.get(task.id), task, seq);
+			facts.setTask(task);
+		}
+	}
+	held.seq = seq;
+	held.wakeAtMs = news.head.wakeAtMs;
+	held.listeningSinceMs = news.head.listeningSinceMs;
+	forgetPlanned(touched, news.head.planned);
+}
+
+/** Marks what a report about the node has changed. A renewed lease changes nothing while the node counts as up. */
+export function noteNode(held: Held, known: Node | undefined, next: Node, seq: number): void {
+	const assignedFrom = (node: Node) =>
+		JSON.stringify([
+			node.description.hostname,
+			node.description.publicKey,
+			node.description.wireguardPort,
+			node.description.addresses,
+			node.attached,
+		]);
+	if (!known || assignedFrom(known) !== assignedFrom(next)) held.assignedSeq = seq;
+	const plannedFrom = (node: Node) =>
+		JSON.stringify([
+			node.description,
+			node.attached,
+			node.appliedRevision,
+			node.unreachable,
+			node.status.state === "ready" ? 0 : node.leaseUntilMs,
+		]);
+	if (!known || plannedFrom(known) !== plannedFrom(next)) held.touched.nodes.set(next.id, seq);
+}
+
+/** Marks what a report about the task has changed. What was decided of it was planned for when it was decided. */
+export function noteTask(held: Held, known: Task | undefined, next: Task, seq: number): void {
+	const same =
+		known &&
+		known.status.state === next.status.state &&
+		known.status.observed === next.status.observed;
+	if (same) return;
+	held.touched.services.set(next.service, seq);
+	if (next.node) held.touched.nodes.set(next.node, seq);
+}
+
+export function forgetPlanned(touched: Touched, planned: number): void {
+	for (const map of [touched.services, touched.nodes] as const) {
+		for (const [id, seq] of map as Map<string, number>) {
+			if (seq <= planned) (map as Map<string, number>).delete(id);
+		}
+	}
+	if (touched.all !== null && touched.all <= planned) touched.all = null;
+}
+
+function forget(facts: Facts, kind: Kind, key: string): void {
+	const [first = "", second = ""] = key.split(" ");
+	const removed: Readonly<Record<Kind, () => Change>> = {
+		node: () => ({ kind: "remove-node", id: first as NodeId }),
+		network: () => ({ kind: "remove-network", id: first as NetworkId }),
+		lease: () => ({ kind: "remove-lease", network: first as NetworkId, address: second }),
+		service: () => ({ kind: "remove-service", id: first as ServiceId }),
+		template: () => ({
+			kind: "remove-template",
+			service: first as ServiceId,
+			version: Number(second),
+		}),
+		task: () => ({ kind: "remove-task", id: first as TaskId }),
+	};
+	facts.apply(removed[kind]());
+}
+
+interface Position {
+	readonly seq: number;
+	/** Of the last row read at that seq; empty before the first. */
+	readonly key: readonly (string | number)[];
+}
+
+/** A server answers with 10 MB at most; a page stays well below, whatever the size of its rows. */
+const pageBytes = 3_000_000;
+const pageRows = 5_000;
+
+function headOf(id: ClusterId): Statement {
+	return {
+		sql: "select revision, seq, decided, planned, wake_at_ms, listening_since_ms, pruned from cluster where id = ?",
+		args: [id],
+	};
+}
+
+/**
+ * One page as one row: `page` (JSON), `count` rows in it, `candidates` looked at, and where it ends: beside a lone
+ * `max`, SQLite takes plain columns from the row that has it. Rows come in the order of their seq, so what changes
+ * while we read comes again at the end.
+ */
+function pageOf(kind: Kind | "gone", id: ClusterId, from: Position): Statement {
+	const { key, json } =
+		kind === "gone"
+			? { key: ["kind", "key"], json: "json_quote(kind) || ',' || json_quote(key)" }
+			: tables[kind];
+	const keys = key.join(", ");
+	const after =
+		from.key.length > 0
+			? `(seq, ${keys}) > (?2, ${from.key.map((_, index) => `?${index + 3}`).join(", ")})`
+			: "seq > ?2";
+	return {
+		sql: `select '[' || group_concat(body, ',') || ']' as page, count(*) as count, sum(candidates) / count(*) as candidates,
+			json_object('seq', seq, 'key', json_array(${keys})) as last, max(place) as place
+			from (
+				select seq, ${keys}, body, row_number() over lines as place, count(*) over () as candidates,
+					sum(length(body)) over (lines rows unbounded preceding) as bytes
+				from (
+					select seq, ${keys}, '[' || ${json} || ']' as body from ${kind}
+					where cluster = ?1 and ${after} order by seq, ${keys} limit ${pageRows}
+				)
+				window lines as (order by seq, ${keys})
+			)
+			where bytes <= ${pageBytes} or place = 1`,
+		args: [id, from.seq, ...from.key],
+	};
+}
