@@ -14,11 +14,14 @@ export const vxlanPrefix = "sx-";
 export const bridgeName = (vni: number) => `${bridgePrefix}${vni}`;
 export const vxlanName = (vni: number) => `${vxlanPrefix}${vni}`;
 
+/** `02` marks an address as locally given, `73:6b` as ours. */
+export const gatewayMacPrefix = "02:73:6b:";
+
 /**
- * The hardware address of all bridges of one node. It tells the other nodes who sent a frame, so it is never shared
- * and never changes; `02` marks it as locally given, `73:6b` as ours, the rest is the node's index.
+ * The hardware address of all bridges of one node, from the node's index. It tells the other nodes who sent a frame,
+ * so it is never shared and never changes.
  */
 export function gatewayMac(index: number): string {
-	const bytes = [0x02, 0x73, 0x6b, (index >>> 16) & 255, (index >>> 8) & 255, index & 255];
-	return bytes.map((byte) => byte.toString(16).padStart(2, "0")).join(":");
+	const bytes = [(index >>> 16) & 255, (index >>> 8) & 255, index & 255];
+	return gatewayMacPrefix + bytes.map((byte) => byte.toString(16).padStart(2, "0")).join(":");
 }

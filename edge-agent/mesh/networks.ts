@@ -1,0 +1,157 @@
+// The overlays as the node's engine knows them: bridge networks over the bridges that vxlan.ts makes.
+//
+// They carry our label; a network without it is somebody else's and is never touched, whatever its name. Containers
+// are attached by their owners: tasks by task/, the rest by people.
+
+import type { NetworkId } from "../../model/id.ts";
+import { type Docker, DockerError } from "../host/docker.ts";
+import type { DockerNetwork } from "./topology.ts";
+
+/** Names the overlay that a local network stands for. */
+export const networkLabel = "skein.network";
+
+export interface EnsuredNetworks {
+	/** The engine's id of each overlay that is there and as it should be. Attach by this, never by name. */
+	readonly ready: ReadonlyMap<NetworkId, string>;
+	/** Bridges of networks that could not be removed because containers of people are still on them. */
+	readonly lingering: ReadonlySet<string>;
+	/** The engine was told something, and may have left a bridge down. */
+	readonly changed: boolean;
+	readonly problems: readonly string[];
+}
+
+/** An engine's network, in its own JSON: what we read of it. */
+export interface EngineNetwork {
+	readonly Id: string;
+	readonly Name: string;
+	readonly Internal: boolean;
+	readonly Labels?: Readonly<Record<string, string>> | null;
+	readonly Options?: Readonly<Record<string, string>> | null;
+	readonly IPAM?: {
+		readonly Config?:
+			| readonly {
+					readonly Subnet?: string;
+					readonly Gateway?: string;
+					readonly IPRange?: string;
+			  }[]
+			| null;
+	};
+}
+
+/** Removes ours that are not wanted or not as wanted. The bridges may go only after this. */
+export async function removeNetworks(
+	docker: Docker,
+	wanted: readonly DockerNetwork[],
+): Promise<Pick<EnsuredNetworks, "lingering" | "changed" | "problems">> {
+	const lingering = new Set<string>();
+	const problems: string[] = [];
+	let changed = false;
+	const byId = new Map(wanted.map((network) => [network.id as string, network]));
+	for (const seen of await ours(docker)) {
+		const network = byId.get(seen.Labels?.[networkLabel] ?? "");
+		if (network && isSame(network, seen)) continue;
+		try {
+			await docker.request("DELETE", `/networks/${seen.Id}`);
+			changed = true;
+		} catch (error) {
+			if (error instanceof DockerError && error.status === 404) continue;
+			if (!(error instanceof DockerError)) throw error;
+			const bridge = seen.Options?.[bridgeOption];
+			if (bridge) lingering.add(bridge);
+			const why = network ? "has other addresses now" : "is not this node's any more";
+			problems.push(
+				`network ${seen.Name} ${why}, but containers are on it: ` +
+					`docker network disconnect -f ${seen.Name} CONTAINER (${error.message})`,
+			);
+		}
+	}
+	return { lingering, changed, problems };
+}
+
+/** Makes those that are missing, over bridges that are there. */
+export async function createNetworks(
+	docker: Docker,
+	wanted: readonly DockerNetwork[],
+): Promise<Pick<EnsuredNetworks, "ready" | "changed" | "problems">> {
+	const ready = new Map<NetworkId, string>();
+	const problems: string[] = [];
+	let changed = false;
+	const all = await docker.request<readonly EngineNetwork[]>("GET", "/networks");
+	for (const network of wanted) {
+		const seen = all.find(({ Labels }) => Labels?.[networkLabel] === network.id);
+		if (seen) {
+			if (isSame(network, seen)) ready.set(network.id, seen.Id);
+			continue;
+		}
+		const other = all.find(({ Name }) => Name === network.name);
+		if (other) {
+			problems.push(
+				`network ${network.name} cannot be had on this node: Docker has one of that name already ` +
+					`(${other.Id.slice(0, 12)}): docker network rm ${other.Id.slice(0, 12)}`,
+			);
+			continue;
+		}
+		try {
+			const made = await docker.request<{ Id: string }>(
+				"POST",
+				"/networks/create",
+				createBody(network),
+			);
+			ready.set(network.id, made.Id);
+			changed = true;
+		} catch (error) {
+			if (!(error instanceof DockerError)) throw error;
+			problems.push(`network ${network.name} cannot be made on this node: ${error.message}`);
+		}
+	}
+	return { ready, changed, problems };
+}
+
+async function ours(docker: Docker): Promise<readonly EngineNetwork[]> {
+	const filters = encodeURIComponent(JSON.stringify({ label: [networkLabel] }));
+	return docker.request<readonly EngineNetwork[]>("GET", `/networks?filters=${filters}`);
+}
+
+const bridgeOption = "com.docker.network.bridge.name";
+
+/** `inhibit_ipv4`: the addresses of the bridge are ours; the engine would delete those it does not know. */
+function optionsOf(network: DockerNetwork): Record<string, string> {
+	return {
+		[bridgeOption]: network.bridge,
+		"com.docker.network.bridge.inhibit_ipv4": "true",
+		"com.docker.network.driver.mtu": String(network.mtu),
+	};
+}
+
+/**
+ * No auxiliary addresses for VIPs: those come and go, a network's are for its life, and the engine would one day
+ * refuse a task the address that a VIP once had. Its range keeps it from giving them away.
+ */
+export function createBody(network: DockerNetwork) {
+	return {
+		Name: network.name,
+		// Engines before 1.44 take a second network of one name unless asked not to.
+		CheckDuplicate: true,
+		Driver: "bridge",
+		Internal: network.internal,
+		IPAM: {
+			Driver: "default",
+			Config: [{ Subnet: network.subnet, Gateway: network.gateway, IPRange: network.range }],
+		},
+		Options: optionsOf(network),
+		Labels: { [networkLabel]: network.id },
+	};
+}
+
+export function isSame(network: DockerNetwork, seen: EngineNetwork): boolean {
+	const [pool, ...more] = seen.IPAM?.Config ?? [];
+	return (
+		seen.Name === network.name &&
+		seen.Internal === network.internal &&
+		more.length === 0 &&
+		pool?.Subnet === network.subnet &&
+		pool.Gateway === network.gateway &&
+		pool.IPRange === network.range &&
+		Object.entries(optionsOf(network)).every(([name, value]) => seen.Options?.[name] === value)
+	);
+}
