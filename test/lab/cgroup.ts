@@ -32,19 +32,21 @@ export function makeGroups(lab: string, node: string): string[] {
 
 /**
  * Where a process that enters a running node belongs. In v2 the node's boot moved
- * its members to a leaf, because a group with children has no members (init.sh).
+ * its members to a leaf (named as systemd does), because a group with children has no members (init.sh).
  */
 export function joinGroups(groups: readonly string[]): string[] {
-	return groups.map((group) => (existsSync(join(group, "init")) ? join(group, "init") : group));
+	return groups.map((group) =>
+		existsSync(join(group, "init.scope")) ? join(group, "init.scope") : group,
+	);
 }
 
 /** Stops or resumes every process of a node at once. */
 export function freeze(groups: readonly string[], frozen: boolean): void {
-	const v1 = groups.map((group) => join(group, "freezer.state")).find(existsSync);
-	const v2 = groups.map((group) => join(group, "cgroup.freeze")).find(existsSync);
-	if (v1) writeFileSync(v1, frozen ? "FROZEN" : "THAWED");
-	else if (v2) writeFileSync(v2, frozen ? "1" : "0");
-	else throw new Error("no freezer among the control groups");
+	const freezers = groups.flatMap(freezerOf);
+	// Where both versions are mounted, either one is enough, and v1 has the controllers.
+	const [freezer] = freezers.sort((a, b) => Number(b.v1) - Number(a.v1));
+	if (!freezer) throw new Error("no freezer among the control groups");
+	writeFileSync(freezer.path, frozen ? freezer.stop : freezer.go);
 }
 
 /**
@@ -100,13 +102,18 @@ function inheritCpuset(path: string): void {
 function removeTree(path: string): boolean {
 	for (const child of directories(path)) removeTree(join(path, child));
 	try {
-		const freezer = join(path, "freezer.state");
-		if (existsSync(freezer)) writeFileSync(freezer, "THAWED");
+		for (const freezer of freezerOf(path)) writeFileSync(freezer.path, freezer.go);
 		rmdirSync(path);
 	} catch {
 		return !existsSync(path);
 	}
 	return true;
+}
+
+function freezerOf(group: string) {
+	const v1 = { v1: true, path: join(group, "freezer.state"), stop: "FROZEN", go: "THAWED" };
+	const v2 = { v1: false, path: join(group, "cgroup.freeze"), stop: "1", go: "0" };
+	return [v1, v2].filter(({ path }) => existsSync(path));
 }
 
 function directories(path: string): string[] {

@@ -26,16 +26,16 @@ export function newIdentity(): Identity {
 }
 
 /** Removes what the kernel does not: groups and files. The lab's processes are gone. */
-export async function removeRemains(id: string): Promise<void> {
+export async function removeRemains(id: string, timeoutMs = 10_000): Promise<void> {
 	rmSync(join(directory, id), { recursive: true, force: true });
-	await until(`control groups of lab ${id} to go`, 10_000, () => removeGroups(id));
+	await until(`control groups of lab ${id} to go`, timeoutMs, () => removeGroups(id));
 }
 
 /** Removes what labs left whose controllers were killed. */
 export async function sweep(): Promise<void> {
 	const dead = remains().filter((id) => !lives(id));
 	// What cannot be removed yet is still dying; a later sweep has it.
-	await Promise.allSettled(dead.map(removeRemains));
+	await Promise.allSettled(dead.map((id) => removeRemains(id, 1000)));
 }
 
 /** Labs of which there is anything to see, dead or alive. */

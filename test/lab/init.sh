@@ -61,8 +61,8 @@ ln -s fd/2 dev/stderr
 if [ "$cgroups" = v2 ]; then
 	mount -t cgroup2 cgroup2 sys/fs/cgroup
 	# A group with members cannot hand controllers to its children.
-	mkdir sys/fs/cgroup/init
-	echo 0 >sys/fs/cgroup/init/cgroup.procs
+	mkdir sys/fs/cgroup/init.scope
+	echo 0 >sys/fs/cgroup/init.scope/cgroup.procs
 	for controller in $(cat sys/fs/cgroup/cgroup.controllers); do
 		echo "+$controller" >sys/fs/cgroup/cgroup.subtree_control || true
 	done

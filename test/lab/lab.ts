@@ -52,7 +52,7 @@ export class Lab {
 		const script = join(import.meta.dir, "underlay.sh");
 		const controller = Bun.spawn(
 			["setpriv", "--pdeathsig", "KILL", ...namespaces, "sh", script, scratch],
-			{ stdin: "pipe", stdout: "pipe", stderr: "pipe" },
+			{ stdin: "pipe", stdout: "pipe", stderr: "pipe", detached: true },
 		);
 		// A program that forgets to stop its lab may end, and the lab with it.
 		controller.unref();

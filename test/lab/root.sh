@@ -14,6 +14,7 @@ work=$target.build
 mkdir -p "$work" "$target.half"
 mount --make-rprivate /
 mount -t tmpfs -o mode=755 skein-lab-root "$work"
+export TMPDIR="$work"
 
 # Check-Valid-Until: a mirror that was frozen for a while still serves.
 mmdebstrap --quiet --variant=minbase --format=directory --include="$packages" \

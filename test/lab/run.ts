@@ -75,7 +75,8 @@ export function succeeded(command: readonly string[], ran: Ran): string {
  * (`nsenter -p` forks once) and exits as that does.
  */
 export function start(command: readonly string[], depth: number, options: SpawnOptions): Process {
-	const child = Bun.spawn([...command], spawnOptions(options));
+	// Detached: Ctrl-C is for the controller, which then stops what it started.
+	const child = Bun.spawn([...command], { ...spawnOptions(options), detached: true });
 	const innermost = () => {
 		let pid = child.pid;
 		for (let level = 0; level < depth; level++) pid = childrenOf(pid)[0] ?? pid;
