@@ -37,8 +37,10 @@ export function createWireGuard(exec: Exec, dir: string): WireGuard {
 				rotated.set(peer.publicKey, nowMs);
 			}
 			if (endpoints.size === 0 && isSame(mesh, privateKey, seen)) return;
-			const conf = showConf(mesh, privateKey, endpoints);
-			await exec("wg", ["syncconf", meshInterface, "/dev/stdin"], { input: conf });
+			// A file, since `wg` opens it by name; it names the key, and is as secret.
+			const conf = join(dir, "wireguard.conf");
+			await writeFile(conf, showConf(mesh, privateKey, endpoints), { mode: 0o600 });
+			await exec("wg", ["syncconf", meshInterface, conf]);
 		},
 	};
 }

@@ -1,0 +1,61 @@
+// The mesh's part of an agent, for tests: takes topologies on its input, one JSON line each, and makes them so.
+//
+// Runs inside a node, whatever that is made of: `bun mesh-node.ts DIR [DOCKER_SOCKET]`.
+
+import { connectDocker, type Docker, lines } from "../../edge-agent/host/docker.ts";
+import { type Exec, exec } from "../../edge-agent/host/exec.ts";
+import { createMesh, isIntact } from "../../edge-agent/mesh/apply.ts";
+import { type Local, type Topology, topology } from "../../edge-agent/mesh/topology.ts";
+import { ensureKey } from "../../edge-agent/mesh/wireguard.ts";
+import type { Assignment } from "../../model/assignment.ts";
+
+export type Order =
+	| { readonly kind: "key" }
+	| { readonly kind: "apply"; readonly assignment: Assignment; readonly local: Local }
+	| { readonly kind: "intact" };
+
+/** Without an engine the networks that containers are attached to are left out. */
+const noDocker: Docker = {
+	apiVersion: "1.41",
+	request: async <Answer>() => [] as Answer,
+	stream: () => Promise.reject(new Error("no engine in this test")),
+	events: () => {
+		throw new Error("no engine in this test");
+	},
+};
+
+const [dir = "/run/skein", socket] = process.argv.slice(2);
+let changes: string[] = [];
+/** Keeps what was changed, so that a test can see that nothing was. */
+const watched: Exec = (command, args, options) => {
+	if (options?.input && command !== "wg") changes.push(...options.input.trim().split("\n"));
+	return exec(command, args, options);
+};
+const docker = socket ? await connectDocker(socket) : noDocker;
+const mesh = createMesh(watched, docker, dir);
+let last: Topology | undefined;
+
+for await (const line of lines(Bun.stdin.stream())) {
+	changes = [];
+	const reply = await obey(JSON.parse(line) as Order).catch((error: Error) => ({
+		error: `${error.message} ${String(error.cause ?? "")}`,
+	}));
+	console.log(JSON.stringify(reply));
+}
+
+async function obey(order: Order): Promise<object> {
+	switch (order.kind) {
+		case "key":
+			return ensureKey(exec, dir);
+		case "apply": {
+			last = topology(order.assignment, order.local);
+			const wanted = socket ? last : { ...last, dockerNetworks: [] };
+			const started = performance.now();
+			const applied = await mesh.apply(wanted, Date.now(), new Set());
+			const networks = Object.fromEntries(applied.networks);
+			return { ...applied, networks, changes, tookMs: performance.now() - started };
+		}
+		case "intact":
+			return { intact: last !== undefined && isIntact(last) };
+	}
+}
