@@ -6,6 +6,7 @@ import { must } from "./run.ts";
 
 /** A program the lab calls on the host, and the Debian package that has it. */
 const tools = {
+	curl: "curl",
 	flock: "util-linux",
 	ip: "iproute2",
 	nft: "nftables",
@@ -37,7 +38,9 @@ export function labAvailable(wanted: readonly Suite[] = suites): string | undefi
 	if (missing.length > 0) {
 		return `The lab needs ${missing.join(", ")}: run \`npm run lab -- --install\`, which asks apt for them.`;
 	}
-	for (const module of modules) Bun.spawnSync(["modprobe", "-q", module], quiet);
+	if (Bun.which("modprobe")) {
+		for (const module of modules) Bun.spawnSync(["modprobe", "-q", module], quiet);
+	}
 	if (!existsSync("/dev/net/tun")) return "The lab needs /dev/net/tun, for WireGuard.";
 	const namespaces = ["unshare", "-m", "-n", "-p", "-u", "-i", "-C", "-f", "--mount-proc"];
 	const script = "mount -t tmpfs none /mnt && ip link add skein0 type bridge && nft list ruleset";

@@ -101,6 +101,12 @@ describe.skipIf(reason !== undefined)("a lab", () => {
 		expect(await refused(4788)).toBe(true);
 		await lab.allowUdp(4789);
 		expect(await refused(4789)).toBe(true);
+		await lab.dropUdp(4789, { from: "h2", to: "h1" });
+		expect(await refused(4789)).toBe(true);
+		await lab.dropUdp(4789, { from: "h1", to: "h2" });
+		expect(await refused(4789)).toBe(false);
+		await lab.allowUdp(4789, { from: "h1", to: "h2" });
+		await lab.allowUdp(4789, { from: "h2", to: "h1" });
 	});
 
 	test(

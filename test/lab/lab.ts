@@ -13,11 +13,17 @@ import { type Identity, newIdentity, removeRemains, sweep } from "./identity.ts"
 import { busyboxImage, busyboxRootfs } from "./image.ts";
 import { LabNode, type NodeSpec } from "./node.ts";
 import { type Registry, type RegistryOptions, startRegistry } from "./registry.ts";
-import { cache, ensureRoot } from "./roots.ts";
+import { cache, ensureRoot, rootPath } from "./roots.ts";
 import { childrenOf } from "./run.ts";
 
 export interface LabOptions {
 	readonly nodes: readonly NodeSpec[];
+}
+
+/** One direction between two nodes. */
+export interface Way {
+	readonly from: string;
+	readonly to: string;
 }
 
 export async function startLab(options: LabOptions): Promise<Lab> {
@@ -43,30 +49,30 @@ export class Lab {
 	/** A directory that goes with the lab, at one path for the controller and the client. */
 	readonly dir: string;
 	readonly #identity: Identity;
-	readonly #controller: Bun.Subprocess<"pipe", "pipe", "pipe">;
+	readonly #underlay: Bun.Subprocess<"pipe", "pipe", "pipe">;
 
 	/** Use startLab. */
 	static async begin(identity: Identity): Promise<Lab> {
 		mkdirSync(scratch, { recursive: true });
 		const namespaces = ["unshare", "-m", "-n", "-p", "-f", "--mount-proc", "--kill-child"];
 		const script = join(import.meta.dir, "underlay.sh");
-		const controller = Bun.spawn(
+		const underlay = Bun.spawn(
 			["setpriv", "--pdeathsig", "KILL", ...namespaces, "sh", script, scratch],
 			{ stdin: "pipe", stdout: "pipe", stderr: "pipe", detached: true },
 		);
 		// A program that forgets to stop its lab may end, and the lab with it.
-		controller.unref();
-		const reader = controller.stdout.getReader();
+		underlay.unref();
+		const reader = underlay.stdout.getReader();
 		const { done } = await reader.read();
-		if (done) throw new Error(`no underlay: ${await new Response(controller.stderr).text()}`);
-		return new Lab(identity, controller);
+		if (done) throw new Error(`no underlay: ${await new Response(underlay.stderr).text()}`);
+		return new Lab(identity, underlay);
 	}
 
-	private constructor(identity: Identity, controller: Bun.Subprocess<"pipe", "pipe", "pipe">) {
+	private constructor(identity: Identity, underlay: Bun.Subprocess<"pipe", "pipe", "pipe">) {
 		this.#identity = identity;
-		this.#controller = controller;
+		this.#underlay = underlay;
 		this.dir = identity.dir;
-		const pid = childrenOf(controller.pid)[0];
+		const pid = childrenOf(underlay.pid)[0];
 		if (!pid) throw new Error("the lab ended at once");
 		this.client = new Client(pid);
 		running.add(this);
@@ -80,11 +86,12 @@ export class Lab {
 
 	/** Adds a node and powers it on. */
 	async addNode(spec: NodeSpec): Promise<LabNode> {
-		const root = await ensureRoot(spec.suite);
+		const root = rootPath(spec.suite);
 		const number = this.nodes.length + 1;
 		const site = { id: this.#identity.id, pid: this.client.pid, scratch, root, number };
 		const node = new LabNode(spec, site);
 		this.nodes.push(node);
+		await ensureRoot(spec.suite);
 		await node.start();
 		await node.importImage(busyboxImage, await busyboxRootfs(await ensureRoot("bookworm")));
 		return node;
@@ -99,13 +106,13 @@ export class Lab {
 		await this.#nft(...this.#links(one, other).map((link) => `delete element bridge lab ${link}`));
 	}
 
-	/** Drops UDP to a port, between any two nodes. */
-	async dropUdp(port: number): Promise<void> {
-		await this.#nft(`add element bridge lab dropped_udp { ${port} }`);
+	/** Drops UDP to a port between any two nodes, or only on its way from one to another. */
+	async dropUdp(port: number, way?: Way): Promise<void> {
+		await this.#nft(`add element bridge lab ${this.#udp(port, way)}`);
 	}
 
-	async allowUdp(port: number): Promise<void> {
-		await this.#nft(`delete element bridge lab dropped_udp { ${port} }`);
+	async allowUdp(port: number, way?: Way): Promise<void> {
+		await this.#nft(`delete element bridge lab ${this.#udp(port, way)}`);
 	}
 
 	/** Starts a private registry on the client; with users, it wants one of them to log in. */
@@ -116,8 +123,8 @@ export class Lab {
 	/** Ends the lab. Nothing of it stays. */
 	async stop(): Promise<void> {
 		running.delete(this);
-		this.#controller.kill("SIGKILL");
-		await this.#controller.exited;
+		this.#underlay.kill("SIGKILL");
+		await this.#underlay.exited;
 		await removeRemains(this.#identity.id);
 	}
 
@@ -126,6 +133,11 @@ export class Lab {
 		const port = this.#port(one);
 		if (other === "client") return [`cut_client { "${port}" }`];
 		return [`cut { "${port}" . "${this.#port(other)}", "${this.#port(other)}" . "${port}" }`];
+	}
+
+	#udp(port: number, way: Way | undefined): string {
+		if (!way) return `dropped_udp { ${port} }`;
+		return `dropped_udp_way { "${this.#port(way.from)}" . "${this.#port(way.to)}" . ${port} }`;
 	}
 
 	#port(name: string): string {

@@ -22,10 +22,12 @@ table bridge lab {
 	set cut { type ifname . ifname; }
 	set cut_client { type ifname; }
 	set dropped_udp { type inet_service; }
+	set dropped_udp_way { type ifname . ifname . inet_service; }
 	chain forward {
 		type filter hook forward priority 0; policy accept;
 		iifname . oifname @cut drop
 		udp dport @dropped_udp drop
+		iifname . oifname . udp dport @dropped_udp_way drop
 	}
 	chain input {
 		type filter hook input priority 0; policy accept;
