@@ -22,8 +22,8 @@ export function makeGroups(lab: string, node: string): string[] {
 		for (const part of [top, lab, node]) {
 			passControllersOn(path);
 			path = join(path, part);
-			if (existsSync(path)) continue;
-			mkdirSync(path);
+			// Another lab may be at the same step: each does the whole of it.
+			mkdirSync(path, { recursive: true });
 			inheritCpuset(path);
 		}
 		return path;
@@ -95,6 +95,7 @@ function passControllersOn(path: string): void {
 function inheritCpuset(path: string): void {
 	for (const file of ["cpuset.cpus", "cpuset.mems"]) {
 		if (existsSync(join(path, "cgroup.controllers")) || !existsSync(join(path, file))) continue;
+		if (readFileSync(join(path, file), "utf8").trim() !== "") continue;
 		writeFileSync(join(path, file), readFileSync(join(path, "..", file), "utf8"));
 	}
 }
