@@ -87,8 +87,7 @@ export async function connectDocker(socketPath: string): Promise<Docker> {
 			return reply.body ?? new Blob([]).stream();
 		},
 		async *events(filters, signal) {
-			const asked = encodeURIComponent(JSON.stringify(filters));
-			const stream = await docker.stream("GET", `/events?filters=${asked}`, signal);
+			const stream = await docker.stream("GET", eventsPath(filters), signal);
 			for await (const line of lines(stream)) yield JSON.parse(line) as DockerEvent;
 		},
 	};
@@ -110,6 +109,10 @@ export async function* lines(stream: ReadableStream<Uint8Array>): AsyncIterable<
 		for (const part of parts) if (part.trim() !== "") yield part;
 	}
 	if (rest.trim() !== "") yield rest;
+}
+
+export function eventsPath(filters: Record<string, readonly string[]>): string {
+	return `/events?filters=${encodeURIComponent(JSON.stringify(filters))}`;
 }
 
 function negotiate(engine: { ApiVersion: string; MinAPIVersion?: string; Version: string }) {

@@ -1,0 +1,47 @@
+import { expect, test } from "bun:test";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Assignment } from "../model/assignment.ts";
+import { type Accepted, judge, openLedger } from "./ledger.ts";
+
+const at = (revision: number, hash: string, cluster = "c1"): Accepted => ({
+	revision,
+	hash,
+	assignment: { cluster, revision } as Assignment,
+});
+
+test.each([
+	["the first", null, at(1, "a"), "accepted"],
+	["a newer one", at(1, "a"), at(2, "b"), "accepted"],
+	["a newer number for the same", at(1, "a"), at(7, "a"), "known"],
+	["the very same", at(3, "a"), at(3, "a"), "known"],
+	["an older one", at(3, "a"), at(2, "b"), "refused"],
+	["an older one of the same content", at(3, "a"), at(2, "a"), "refused"],
+	["other content under one number", at(3, "a"), at(3, "b"), "refused"],
+	["an older number of another cluster", at(3, "a"), at(1, "b", "c2"), "accepted"],
+] as const)("%s", (_name, held, offered, kind) => {
+	expect(judge(held, offered).kind).toBe(kind);
+});
+
+test("what was accepted and remembered is there after a restart; a torn file is as none", async () => {
+	const dir = await mkdtemp(join(tmpdir(), "skein-ledger-"));
+	try {
+		const ledger = await openLedger(dir);
+		expect(ledger.accepted).toBeNull();
+		await ledger.accept(at(5, "a"));
+		await ledger.accept(at(4, "b"));
+		ledger.remember({});
+		ledger.remember({ t1: { status: { state: "running" }, era: "x" } as never });
+		await ledger.flush();
+
+		const again = await openLedger(dir);
+		expect(again.accepted).toEqual(at(5, "a"));
+		expect(new Map(Object.entries(again.remembered)).get("t1")?.era).toBe("x");
+
+		await writeFile(join(dir, "assignment.json"), '{"revision": 9, "ha');
+		expect((await openLedger(dir)).accepted).toBeNull();
+	} finally {
+		await rm(dir, { recursive: true });
+	}
+});

@@ -1,0 +1,123 @@
+// What the agent knows without being told again: the last accepted assignment, and how far its tasks got.
+//
+// A node boots from this with the control plane away. Written whole beside the old one, synced and renamed, so that a
+// power cut leaves either; an assignment older than the one here is refused, whoever sends it.
+
+import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import type { Assignment } from "../model/assignment.ts";
+import type { Remembered } from "./task/tasks.ts";
+
+/** An assignment as it was accepted. The hash is the control plane's, over all but the revision. */
+export interface Accepted {
+	readonly revision: number;
+	readonly hash: string;
+	readonly assignment: Assignment;
+}
+
+export type Acceptance =
+	| { readonly kind: "accepted" }
+	/** We have it, or the same under an older number. */
+	| { readonly kind: "known" }
+	| { readonly kind: "refused"; readonly reason: string };
+
+export interface Ledger {
+	readonly accepted: Accepted | null;
+	readonly remembered: Remembered;
+	/** On disk when it returns `accepted`. */
+	accept(offered: Accepted): Promise<Acceptance>;
+	/** Written soon; the newest wins. */
+	remember(remembered: Remembered): void;
+	/** Until what was remembered is on disk. */
+	flush(): Promise<void>;
+}
+
+export async function openLedger(dir: string): Promise<Ledger> {
+	const assignmentFile = join(dir, "assignment.json");
+	const tasksFile = join(dir, "tasks.json");
+	let accepted = await readJson<Accepted>(assignmentFile);
+	let remembered = (await readJson<Remembered>(tasksFile)) ?? {};
+	let dirty = false;
+	let writing: Promise<void> = Promise.resolve();
+
+	const write = async () => {
+		if (!dirty) return;
+		dirty = false;
+		await writeDurably(tasksFile, JSON.stringify(remembered));
+	};
+	return {
+		get accepted() {
+			return accepted;
+		},
+		get remembered() {
+			return remembered;
+		},
+		async accept(offered) {
+			const acceptance = judge(accepted, offered);
+			if (acceptance.kind === "refused") return acceptance;
+			if (acceptance.kind === "accepted") {
+				await writeDurably(assignmentFile, JSON.stringify(offered));
+			}
+			accepted = offered;
+			return acceptance;
+		},
+		remember(next) {
+			remembered = next;
+			dirty = true;
+			// A full disk must not end the agent: what is lost is memory of tasks that ended, and the next change
+			// writes all of it again.
+			writing = writing.then(write).catch(() => {
+				dirty = true;
+			});
+		},
+		flush: () => writing,
+	};
+}
+
+/** Another cluster begins its own count: the node was made to join it. */
+export function judge(held: Accepted | null, offered: Accepted): Acceptance {
+	if (!held || held.assignment.cluster !== offered.assignment.cluster) return { kind: "accepted" };
+	if (offered.revision < held.revision) {
+		const reason = `revision ${offered.revision} is older than ${held.revision}, which this node has`;
+		return { kind: "refused", reason };
+	}
+	if (offered.revision === held.revision && offered.hash !== held.hash) {
+		const reason = `revision ${offered.revision} came twice with different content`;
+		return { kind: "refused", reason };
+	}
+	return { kind: offered.hash === held.hash ? "known" : "accepted" };
+}
+
+/** Whole or not at all, also when the power fails in the middle. */
+export async function writeDurably(path: string, text: string, mode = 0o600): Promise<void> {
+	await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+	const half = `${path}.half`;
+	const file = await open(half, "w", mode);
+	try {
+		await file.writeFile(text);
+		await file.sync();
+	} finally {
+		await file.close();
+	}
+	await rename(half, path);
+	const folder = await open(dirname(path), "r");
+	try {
+		await folder.sync();
+	} finally {
+		await folder.close();
+	}
+}
+
+/** Null when there is none, or when it is no JSON: a file we did not write whole. */
+export async function readJson<Value>(path: string): Promise<Value | null> {
+	const text = await readFile(path, "utf8").catch((error: NodeJS.ErrnoException) => {
+		if (error.code === "ENOENT") return null;
+		throw error;
+	});
+	if (text === null) return null;
+	try {
+		return JSON.parse(text) as Value;
+	} catch {
+		return null;
+	}
+}

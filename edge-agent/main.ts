@@ -1,0 +1,231 @@
+#!/usr/bin/env bun
+// The agent's program: builds the real world around the loop. One word says what to do:
+//
+//   join --url URL --token TOKEN [--name NAME] [--advertise-addr ADDRESS]   make this machine a node
+//   run                                                                     be one, in the foreground
+//   leave                                                                   tell the control plane, remove all of ours
+//   version
+
+import { hostname } from "node:os";
+import { parseArgs } from "node:util";
+import type { Assignment } from "../model/assignment.ts";
+import type { NetworkId } from "../model/id.ts";
+import { wireguardPort } from "../model/protocol.ts";
+import { describe, engineInfo } from "./describe.ts";
+import { join, openDispatcher } from "./dispatcher.ts";
+import { bootMark, eraOf } from "./era.ts";
+import { type Docker, defaultSocket, speaks } from "./host/docker.ts";
+import { type Engine, openEngine } from "./host/engine.ts";
+import { exec } from "./host/exec.ts";
+import { forget, type Identity, readIdentity, writeIdentity } from "./identity.ts";
+import { openLedger } from "./ledger.ts";
+import { logsOf } from "./logs.ts";
+import { runLoop, type TaskKeeper } from "./loop.ts";
+import { ensureKey } from "./mesh/wireguard.ts";
+import { createTables } from "./tables.ts";
+import type { Site } from "./task/container.ts";
+import { Tasks } from "./task/tasks.ts";
+
+export const agentVersion = "0.1.0";
+
+const dir = process.env["SKEIN_AGENT_STATE"] ?? "/var/lib/skein-agent";
+const socket = process.env["DOCKER_HOST"]?.replace(/^unix:\/\//, "") ?? defaultSocket;
+
+if (import.meta.main) {
+	try {
+		process.exitCode = await main(process.argv.slice(2));
+	} catch (error) {
+		console.error(error instanceof Error ? error.message : String(error));
+		process.exitCode = 1;
+	}
+}
+
+async function main([command = "run", ...args]: string[]): Promise<number> {
+	switch (command) {
+		case "run":
+			return run();
+		case "join":
+			return joinCluster(args);
+		case "leave":
+			return leave();
+		case "version":
+			console.log(agentVersion);
+			return 0;
+		default:
+			console.error(`no such command: ${command}; there are run, join, leave, version`);
+			return 2;
+	}
+}
+
+async function run(): Promise<number> {
+	const identity = await readIdentity(dir);
+	if (!identity) {
+		console.error("this machine is not a node: run the install line with a token to make it one");
+		return 0;
+	}
+	const ending = new AbortController();
+	for (const signal of ["SIGTERM", "SIGINT"] as const) process.on(signal, () => ending.abort());
+
+	const { mark, fresh } = bootMark();
+	const engine = openEngine(socket);
+	const ledger = await openLedger(dir);
+	const { publicKey } = await ensureKey(exec, dir);
+	let liveRestore = true;
+	const world = { exec, engine, dir, wireguardPort: identity.wireguardPort, nowMs: Date.now };
+	const tasks = new Tasks(
+		{
+			docker: engine.current,
+			nowMs: Date.now,
+			era: () => eraOf(mark, liveRestore),
+			save: ledger.remember,
+		},
+		ledger.remembered,
+	);
+	const end = await runLoop(
+		{
+			dispatcher: openDispatcher(identity.url, identity.credential),
+			ledger,
+			tables: createTables(world),
+			tasks: keeperOf(tasks, engine),
+			engine,
+			watch: async () => undefined,
+			async describe(problems) {
+				const info = await engineInfo(engine.docker).catch(() => null);
+				if (info) liveRestore = info.LiveRestoreEnabled;
+				return describe(info, { ...givenOf(identity, publicKey), problems });
+			},
+			logs: (request, signal) => logsOf(engine.docker, request, signal),
+			freshBoot: fresh,
+			sleep,
+			random: Math.random,
+			log,
+		},
+		ending.signal,
+	);
+	await ledger.flush();
+	if (end === "removed") {
+		log(
+			"this node was removed from its cluster: its containers, networks and rules go, then the agent rests",
+		);
+		await tasks.removeAll();
+		await forget(dir);
+	}
+	// What still runs for a task is the engine's to finish: nothing of it is undone.
+	process.exit(0);
+}
+
+async function joinCluster(args: string[]): Promise<number> {
+	const { values } = parseArgs({
+		args,
+		options: {
+			url: { type: "string" },
+			token: { type: "string", default: "" },
+			name: { type: "string", default: "" },
+			"advertise-addr": { type: "string", default: "" },
+		},
+	});
+	const url = (values.url ?? "").replace(/\/+$/, "");
+	if (!/^https?:\/\//.test(url)) throw new Error("--url must be the control plane's: http(s)://…");
+	const { name, token, "advertise-addr": advertise } = values;
+	const known = await readIdentity(dir);
+	if (known && (await isStillOurs(known, url))) {
+		await writeIdentity(dir, {
+			...known,
+			name: name || known.name,
+			advertise: advertise || known.advertise,
+		});
+		console.log(`this machine is node ${known.node} already`);
+		return 0;
+	}
+	if (token === "") throw new Error("--token is needed: docker swarm join-token worker prints it");
+	const { publicKey } = await ensureKey(exec, dir);
+	const engine = openEngine(socket);
+	const info = await engineInfo(await engine.connect());
+	const identity = { url, name, advertise, wireguardPort };
+	const description = describe(info, { ...givenOf(identity, publicKey), problems: [] });
+	const { node, credential } = await join(url, { token, description });
+	await forget(dir);
+	await writeIdentity(dir, { ...identity, node, credential });
+	console.log(`this machine is node ${node}, ${name || hostname()}`);
+	return 0;
+}
+
+/** A second install keeps the identity of the first, unless the control plane knows it no more. */
+async function isStillOurs(identity: Identity, url: string): Promise<boolean> {
+	if (identity.url !== url) return false;
+	try {
+		await openDispatcher(url, identity.credential).report({});
+		return true;
+	} catch {
+		return false;
+	}
+}
+
+async function leave(): Promise<number> {
+	const identity = await readIdentity(dir);
+	if (identity) {
+		await openDispatcher(identity.url, identity.credential)
+			.leave()
+			.catch((error: Error) => console.error(`the control plane was not told: ${error.message}`));
+	}
+	await forget(dir);
+	return 0;
+}
+
+function givenOf(
+	identity: Pick<Identity, "name" | "advertise" | "wireguardPort">,
+	publicKey: string,
+) {
+	const { name, advertise } = identity;
+	return { name, advertise, agentVersion, publicKey, wireguardPort: identity.wireguardPort };
+}
+
+/** Tasks as the loop sees them: it knows networks by the engine's ids, and nothing of versions. */
+function keeperOf(tasks: Tasks, engine: Engine): TaskKeeper {
+	return {
+		assign: async (assignment, networks) => {
+			const docker = engine.current();
+			if (docker) await tasks.assign(assignment, siteOf(assignment, networks, docker));
+		},
+		sweep: () => tasks.sweep(),
+		event: (event) => tasks.event(event),
+		take: (which) => tasks.take(which),
+		putBack: (reports) => tasks.putBack(reports),
+		onChange: (ring) => tasks.onChange(ring),
+	};
+}
+
+function siteOf(
+	{ cluster, self, peers }: Assignment,
+	networkNames: ReadonlyMap<NetworkId, string>,
+	docker: Docker,
+): Site {
+	// Answers go on while our own agent is restarted: another node's resolver is asked then.
+	const second =
+		peers.find((peer) => !peer.down && peer.index > self.index) ?? peers.find((peer) => !peer.down);
+	return {
+		cluster,
+		node: { id: self.node, hostname: self.hostname, os: "linux", architecture: process.arch },
+		networkNames,
+		nameservers: [self.meshAddress, ...(second ? [second.meshAddress] : [])],
+		severalNetworks: speaks(docker, "1.44"),
+		gatewayPriority: speaks(docker, "1.48"),
+	};
+}
+
+async function sleep(ms: number, signal: AbortSignal): Promise<void> {
+	if (signal.aborted) return;
+	await new Promise<void>((resolve) => {
+		const done = () => {
+			clearTimeout(timer);
+			signal.removeEventListener("abort", done);
+			resolve();
+		};
+		const timer = setTimeout(done, ms);
+		signal.addEventListener("abort", done);
+	});
+}
+
+function log(line: string): void {
+	console.log(`${new Date().toISOString()} ${line}`);
+}
