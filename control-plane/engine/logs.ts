@@ -4,11 +4,60 @@
 // the client asked for details. The stream that the CLI reads is Docker's own framing: [fd,0,0,0,length] and a payload,
 // a line a frame. There is no frame for "still here", so silence is just silence; an error is a frame of fd 3.
 
+import { Hono } from "hono";
 import type { StreamRequest } from "../../model/assignment.ts";
 import type { ServiceId, TaskId } from "../../model/id.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Task } from "../../model/task.ts";
 import type { ClusterDoor, DoorEnv } from "../cluster.ts";
+import { clusterOf, type EngineContext } from "./door.ts";
+import { fault } from "./errors.ts";
+import { isTrue } from "./filters.ts";
+import { findService, findTask } from "./lookup.ts";
+
+export function logRoutes(): Hono<DoorEnv> {
+	const stream = (
+		c: EngineContext,
+		of: { readonly service: ServiceId; readonly task?: TaskId },
+		tty: boolean,
+	) => {
+		const asked = askedOf(c);
+		const body = logsOf(clusterOf(c), of, asked, c.get("readTask"), c.req.raw.signal);
+		return new Response(body, {
+			headers: {
+				"Content-Type": `application/vnd.docker.${tty ? "raw" : "multiplexed"}-stream`,
+				// An edge that compresses would hold lines back.
+				"Cache-Control": "no-transform",
+			},
+		});
+	};
+	return new Hono<DoorEnv>()
+		.get("/services/:id/logs", async (c) => {
+			const snapshot = await clusterOf(c).snapshot();
+			const service = findService(snapshot, c.req.param("id"));
+			return stream(c, { service: service.id }, service.spec.template.container.tty);
+		})
+		.get("/tasks/:id/logs", async (c) => {
+			const snapshot = await clusterOf(c).snapshot();
+			const task = findTask(snapshot, c.req.param("id"));
+			return stream(c, { service: task.service, task: task.id }, isTty(snapshot, task));
+		});
+}
+
+function askedOf(c: EngineContext): LogsAsked {
+	const asked: LogsAsked = {
+		stdout: isTrue(c.req.query("stdout")),
+		stderr: isTrue(c.req.query("stderr")),
+		follow: isTrue(c.req.query("follow")),
+		timestamps: isTrue(c.req.query("timestamps")),
+		details: isTrue(c.req.query("details")),
+		tail: c.req.query("tail") || "all",
+		since: c.req.query("since") ?? "",
+		until: c.req.query("until") ?? "",
+	};
+	if (asked.stdout || asked.stderr) return asked;
+	throw fault("Bad parameters: you must choose at least one stream");
+}
 
 export interface LogsAsked {
 	readonly stdout: boolean;
@@ -109,13 +158,16 @@ async function copy(
 		since,
 		until,
 	};
-	const tty =
-		snapshot.template(task.service, task.templateVersion)?.template.container.tty ?? false;
+	const tty = isTty(snapshot, task);
 	const prefix = asked.details ? details(task) : "";
 	try {
 		const body = await read(task.node, request, signal);
-		const frames = tty ? rawFrames(body) : parsedFrames(body);
-		for await (const { fd, payload } of frames) {
+		// A terminal's output has no frames, and its reader expects none.
+		if (tty) {
+			for await (const bytes of body) out.enqueue(bytes);
+			return;
+		}
+		for await (const { fd, payload } of parsedFrames(body)) {
 			out.enqueue(frame(fd, withDetails(payload, prefix, timestamps)));
 		}
 	} catch (error) {
@@ -123,10 +175,15 @@ async function copy(
 		const hostname = snapshot.nodes.get(task.node)?.description.hostname ?? task.node;
 		const why = error instanceof Error ? error.message : String(error);
 		const time = timestamps ? `${new Date().toISOString()} ` : "";
+		const line = `${time}(no log from node ${hostname}: ${why})\n`;
 		out.enqueue(
-			frame(2, withDetails(`${time}(no log from node ${hostname}: ${why})\n`, prefix, timestamps)),
+			tty ? new TextEncoder().encode(line) : frame(2, withDetails(line, prefix, timestamps)),
 		);
 	}
+}
+
+function isTty(snapshot: Snapshot, task: Task): boolean {
+	return snapshot.template(task.service, task.templateVersion)?.template.container.tty ?? false;
 }
 
 function details(task: Task): string {
@@ -175,18 +232,4 @@ export async function* parsedFrames(body: AsyncIterable<Uint8Array>): AsyncGener
 			held = held.subarray(8 + length);
 		}
 	}
-}
-
-/** A terminal's output has no frames: each line becomes one. */
-async function* rawFrames(body: AsyncIterable<Uint8Array>): AsyncGenerator<Line> {
-	const decoder = new TextDecoder();
-	let held = "";
-	for await (const chunk of body) {
-		held += decoder.decode(chunk, { stream: true });
-		for (let end = held.indexOf("\n"); end >= 0; end = held.indexOf("\n")) {
-			yield { fd: 1, payload: held.slice(0, end + 1) };
-			held = held.slice(end + 1);
-		}
-	}
-	if (held !== "") yield { fd: 1, payload: `${held}\n` };
 }

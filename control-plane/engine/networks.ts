@@ -1,0 +1,144 @@
+// Overlay networks: list, create, inspect, remove. Other networks are the business of each machine.
+
+import { Hono } from "hono";
+import { conflict, forbidden } from "../../model/errors.ts";
+import type { NetworkId } from "../../model/id.ts";
+import type { Network } from "../../model/network.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import { isTerminal } from "../../model/taskstate.ts";
+import type { ClusterEvent, DoorEnv } from "../cluster.ts";
+import { readBody } from "./body.ts";
+import { attachedTo, fromEngine, networkSchema, toEngine } from "./convert/network.ts";
+import { clusterOf, created, type EngineContext } from "./door.ts";
+import { badArgument, failedPrecondition } from "./errors.ts";
+import { anyOf, hasLabels, idPrefix, isTrue, parseFilters } from "./filters.ts";
+import { findNetwork, nodeName, services } from "./lookup.ts";
+import { checkSubnet } from "./subnets.ts";
+
+export function networkRoutes(): Hono<DoorEnv> {
+	const list = async (c: EngineContext) => {
+		const filters = parseFilters(c.req.query("filters"), [
+			"id",
+			"name",
+			"driver",
+			"scope",
+			"type",
+			"label",
+			"dangling",
+		]);
+		const snapshot = await clusterOf(c).snapshot();
+		const found = [...snapshot.networks.values()]
+			.filter(
+				(network) =>
+					idPrefix(filters, network.id) &&
+					anyOf(filters, "name", (part) => network.name.includes(part)) &&
+					anyOf(filters, "driver", (driver) => driver === "overlay") &&
+					anyOf(filters, "scope", (scope) => scope === "swarm") &&
+					anyOf(filters, "type", (type) => (type === "builtin") === network.ingress) &&
+					anyOf(
+						filters,
+						"dangling",
+						(wanted) => isTrue(wanted) === (userOf(network, snapshot) === undefined),
+					) &&
+					hasLabels(filters, network.labels),
+			)
+			.sort((a, b) => (a.name < b.name ? -1 : 1));
+		return c.json(found.map((network) => toEngine(network, snapshot)));
+	};
+	return new Hono<DoorEnv>()
+		.get("/networks", list)
+		.get("/networks/", list)
+		.get("/networks/:id", async (c) => {
+			const snapshot = await clusterOf(c).snapshot();
+			const network = findNetwork(snapshot, c.req.param("id"));
+			return c.json(toEngine(network, snapshot, isTrue(c.req.query("verbose"))));
+		})
+		.post("/networks/create", async (c) => {
+			const cluster = clusterOf(c);
+			const body = await readBody(c.req.raw, networkSchema, "NetworkCreateRequest");
+			const { warning, ...asked } = fromEngine(body.value);
+			const { result } = await cluster.commit((snapshot, moment) => {
+				if ([...snapshot.networks.values()].some(({ name }) => name === asked.name)) {
+					throw conflict(`network with name ${asked.name} already exists`);
+				}
+				if (asked.subnet !== "") checkSubnet(snapshot, asked.subnet);
+				const network: Network = {
+					...asked,
+					id: moment.newId() as NetworkId,
+					vni: freeVni(snapshot),
+					ingress: false,
+					createdMs: moment.nowMs,
+				};
+				return {
+					changes: [{ kind: "put-network", network }],
+					result: network.id,
+					events: [event(network, "create")],
+				};
+			});
+			return created(c, { Id: result, Warning: warning });
+		})
+		.delete("/networks/:id", async (c) => {
+			await clusterOf(c).commit((snapshot) => {
+				const network = findNetwork(snapshot, c.req.param("id"));
+				if (network.ingress) {
+					throw badArgument(
+						`network ${network.name} carries the published ports of all services and can not be removed`,
+					);
+				}
+				const user = userOf(network, snapshot);
+				if (user) throw failedPrecondition(`network ${network.id} is in use by ${user}`);
+				return {
+					changes: [{ kind: "remove-network", id: network.id }],
+					result: undefined,
+					events: [event(network, "remove")],
+				};
+			});
+			return c.body(null, 204);
+		})
+		.post("/networks/prune", async (c) => {
+			const snapshot = await clusterOf(c).snapshot();
+			const unused = [...snapshot.networks.values()].filter(
+				(network) => !network.ingress && userOf(network, snapshot) === undefined,
+			);
+			if (unused.length === 0) return c.json({ NetworksDeleted: null });
+			throw forbidden(
+				"overlay networks are shared by the whole cluster and are not pruned: " +
+					`docker network rm ${unused.map(({ name }) => name).join(" ")}`,
+			);
+		});
+}
+
+/** Who needs the network, or undefined if nobody does. */
+function userOf(network: Network, snapshot: Snapshot): string | undefined {
+	const service = services(snapshot).find(({ spec }) =>
+		spec.template.networks.some((each) => each.network === network.id),
+	);
+	if (service) return `service ${service.id}`;
+	const task = [...snapshot.tasks.values()].find(
+		({ attachments, status, desired }) =>
+			attachments.some((each) => each.network === network.id) &&
+			!isTerminal(status.state) &&
+			desired !== "remove",
+	);
+	if (task) return `task ${task.id}`;
+	const [attached] = attachedTo(network, snapshot);
+	return attached && `container ${attached.container.name} on node ${nodeName(attached.node)}`;
+}
+
+/** Docker begins at 4096 too. A number comes again only after sixteen million revisions. */
+function freeVni(snapshot: Snapshot): number {
+	const taken = new Set([...snapshot.networks.values()].map(({ vni }) => vni));
+	const room = 2 ** 24 - 4096;
+	let vni = 4096 + (snapshot.revision % room);
+	while (taken.has(vni)) vni = vni + 1 < 2 ** 24 ? vni + 1 : 4096;
+	return vni;
+}
+
+function event(network: Network, action: ClusterEvent["action"]): Omit<ClusterEvent, "timeMs"> {
+	return {
+		type: "network",
+		action,
+		id: network.id,
+		attributes: { name: network.name, type: "overlay" },
+	};
+}
