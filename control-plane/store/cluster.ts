@@ -1,10 +1,17 @@
 // One tenant's rows: the only door to them. Whoever holds one of these can reach no other cluster.
 
 import type { ClusterId } from "../../model/id.ts";
-import type { ClusterEvent, Reported } from "../cluster.ts";
+import type { ClusterEvent } from "../cluster.ts";
 import type { Database } from "./client.ts";
-import { type Commit, clusterGone, commit, type Landed, writeReports } from "./commit.ts";
-import { catchUp, type Held, holdNews, readNews } from "./snapshot.ts";
+import {
+	type Commit,
+	clusterGone,
+	commit,
+	type Landed,
+	type Wake,
+	writeReports,
+} from "./commit.ts";
+import { catchUp, type Held, holdNews, type MergedReports, readNews } from "./snapshot.ts";
 
 export interface ClusterStore {
 	readonly id: ClusterId;
@@ -18,12 +25,12 @@ export interface ClusterStore {
 	/** The next revision, or `StaleSnapshot` and nothing. */
 	commit(wanted: Commit): Promise<Landed>;
 	/** Returns the seq it landed at. `gapMs` without any write counts as an outage of ours. */
-	report(reports: readonly Reported[], nowMs: number, gapMs: number): Promise<number>;
+	report(reports: MergedReports, nowMs: number, gapMs: number): Promise<number>;
 	events(sinceMs: number, untilMs: number): Promise<readonly ClusterEvent[]>;
 	/** Asks to be the one that plans, until then. False: somebody else is, and will see what we wrote. */
 	takePlanning(planner: string, nowMs: number, untilMs: number): Promise<boolean>;
 	/** Stops being the one, unless somebody wrote since `seq`: then false, and there is more to plan. */
-	endPlanning(planner: string, seq: number, wakeAtMs: number | null): Promise<boolean>;
+	endPlanning(planner: string, seq: number, wake: Wake): Promise<boolean>;
 	/** Forgets old events, tombstones and revisions. */
 	prune(nowMs: number): Promise<void>;
 }
@@ -77,12 +84,13 @@ export function openCluster(database: Database, id: ClusterId): ClusterStore {
 			]);
 			return taken?.rows.length === 1;
 		},
-		async endPlanning(planner, seq, wakeAtMs) {
+		async endPlanning(planner, seq, wake) {
 			const [ended, found] = await database.write([
 				{
-					sql: `update cluster set planner_until_ms = 0, planned = max(planned, ?3), wake_at_ms = ?4
+					sql: `update cluster set planner_until_ms = 0, planned = max(planned, ?3),
+						wake_at_ms = case when ?5 then ?4 else min(coalesce(wake_at_ms, ?4), coalesce(?4, wake_at_ms)) end
 						where id = ?1 and planner = ?2 and seq = ?3 returning id`,
-					args: [id, planner, seq, wakeAtMs],
+					args: [id, planner, seq, wake.atMs, wake.whole ? 1 : 0],
 				},
 				{ sql: "select planner from cluster where id = ?1", args: [id] },
 			]);

@@ -16,6 +16,7 @@ import type { Task, TaskStatus } from "../../model/task.ts";
 import type { ClusterEvent, Reported } from "../cluster.ts";
 import { type Database, OutcomeUnknown, type Statement } from "./client.ts";
 import { type Kind, kinds, rankOfStatus, splitNode, splitTask, tables } from "./rows.ts";
+import type { MergedReports } from "./snapshot.ts";
 
 /** Somebody else made the next revision first: look again, decide again. */
 export class StaleSnapshot extends Error {
@@ -40,26 +41,20 @@ export interface Commit {
 	readonly nowMs: number;
 	readonly changes: readonly Change[];
 	readonly events: readonly ClusterEvent[];
-	/** Reports up to this seq have been planned for; absent when this was no plan over them. */
-	readonly planned?: number;
-	readonly wakeAtMs: number | null;
+	/** The seq of the snapshot, where everything reported until then was planned for with this; else null. */
+	readonly planned: number | null;
+	readonly wake: Wake;
+}
+
+/** When time alone changes the plan, and whether that is so of the whole cluster or of what was planned. */
+export interface Wake {
+	readonly atMs: number | null;
+	readonly whole: boolean;
 }
 
 export async function commit(database: Database, id: ClusterId, wanted: Commit): Promise<Landed> {
 	const revision = wanted.base + 1;
-	const statements: Statement[] = [
-		{
-			sql: `update cluster set revision = ?2, seq = seq + 1, planned = max(planned, ?3), wake_at_ms = ?4
-				where id = ?1 returning revision, seq`,
-			args: [id, revision, wanted.planned ?? 0, wanted.wakeAtMs],
-		},
-		{
-			sql: "insert into revision (cluster, revision, writer, at_ms) values (?, ?, ?, ?)",
-			args: [id, revision, wanted.writer, wanted.nowMs],
-		},
-		...writesOf(id, fold(wanted.changes), wanted.nowMs),
-		...eventWrites(id, revision, wanted.events),
-	];
+	const statements = commitStatements(id, wanted);
 	try {
 		return landedOf(await database.write(statements));
 	} catch (error) {
@@ -78,15 +73,35 @@ export async function commit(database: Database, id: ClusterId, wanted: Commit):
 	}
 }
 
+export function commitStatements(id: ClusterId, wanted: Commit): Statement[] {
+	const revision = wanted.base + 1;
+	return [
+		{
+			// Where nobody wrote in between, what this very commit writes is planned for too. An alarm that somebody else
+			// set stays, unless everything was planned: then ours is the only one.
+			sql: `update cluster set revision = ?2, seq = seq + 1,
+				wake_at_ms = case when ?5 then ?4 else min(coalesce(wake_at_ms, ?4), coalesce(?4, wake_at_ms)) end,
+				planned = case when seq = ?3 then seq + 1 else max(planned, coalesce(?3, 0)) end
+				where id = ?1 returning revision, seq`,
+			args: [id, revision, wanted.planned, wanted.wake.atMs, wanted.wake.whole ? 1 : 0],
+		},
+		{
+			sql: "insert into revision (cluster, revision, writer, at_ms) values (?, ?, ?, ?)",
+			args: [id, revision, wanted.writer, wanted.nowMs],
+		},
+		...writesOf(id, fold(wanted.changes), wanted.nowMs),
+		...eventWrites(id, revision, wanted.events),
+	];
+}
+
 /** Writes what nodes reported. Safe to repeat: states only rise, and acknowledgements and leases only grow. */
 export async function writeReports(
 	database: Database,
 	id: ClusterId,
-	reports: readonly Reported[],
+	{ nodes, statuses }: MergedReports,
 	nowMs: number,
 	gapMs: number,
 ): Promise<number> {
-	const { nodes, statuses } = mergeReports(reports);
 	const statements: Statement[] = [
 		{
 			sql: `update cluster set seq = seq + 1, alive_ms = ?2,
@@ -128,10 +143,7 @@ export async function writeReports(
 }
 
 /** Several reports of one node as one: the last word on each field, the highest of what only grows. */
-export function mergeReports(reports: readonly Reported[]): {
-	readonly nodes: ReadonlyMap<NodeId, Omit<Reported, "tasks">>;
-	readonly statuses: ReadonlyMap<TaskId, TaskStatus>;
-} {
+export function mergeReports(reports: readonly Reported[]): MergedReports {
 	const nodes = new Map<NodeId, Omit<Reported, "tasks">>();
 	const statuses = new Map<TaskId, TaskStatus>();
 	for (const { tasks, ...report } of reports) {
@@ -279,7 +291,7 @@ function raise(statuses: Map<TaskId, TaskStatus>, id: TaskId, status: TaskStatus
 /** Removals first: what is removed and put again in one commit begins anew. */
 function writesOf(id: ClusterId, folded: Folded, nowMs: number): Statement[] {
 	return [
-		...(folded.cluster ? clusterWrites(id, folded.cluster) : []),
+		...(folded.cluster ? clusterWrites(folded.cluster) : []),
 		...kinds.flatMap((kind) => removals(id, kind, folded.removed[kind], nowMs)),
 		...cascade(id, "lease", "network", folded.removed.network),
 		...cascade(id, "template", "service", folded.removed.service),
@@ -311,18 +323,18 @@ function writesOf(id: ClusterId, folded: Folded, nowMs: number): Statement[] {
 	];
 }
 
-function clusterWrites(id: ClusterId, cluster: Cluster): Statement[] {
+/** Join tokens are looked up by their hash before anybody knows the cluster. The old ones stay: see `joinToken`. */
+function clusterWrites(cluster: Cluster): Statement[] {
 	return [
-		{ sql: "update cluster set decided = ?2 where id = ?1", args: [id, JSON.stringify(cluster)] },
-		...joinTokenWrites(cluster),
+		{
+			sql: "update cluster set decided = ?2 where id = ?1",
+			args: [cluster.id, JSON.stringify(cluster)],
+		},
+		...Object.entries(cluster.tokens).map(([role, { sha256, epoch }]) => ({
+			sql: "insert into join_token (sha256, cluster, role, epoch) values (?, ?, ?, ?) on conflict do nothing",
+			args: [sha256, cluster.id, role, epoch],
+		})),
 	];
-}
-
-export function joinTokenWrites(cluster: Cluster): Statement[] {
-	return Object.entries(cluster.tokens).map(([role, { sha256, epoch }]) => ({
-		sql: "insert into join_token (sha256, cluster, role, epoch) values (?, ?, ?, ?) on conflict do nothing",
-		args: [sha256, cluster.id, role, epoch],
-	}));
 }
 
 function removals(

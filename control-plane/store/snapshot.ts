@@ -9,7 +9,8 @@ import type { ClusterId, NetworkId, NodeId, ServiceId, TaskId } from "../../mode
 import { invariant, must } from "../../model/invariant.ts";
 import type { Node } from "../../model/node.ts";
 import { Facts } from "../../model/snapshot.ts";
-import type { Task } from "../../model/task.ts";
+import type { Task, TaskStatus } from "../../model/task.ts";
+import type { Reported } from "../cluster.ts";
 import type { Database, Statement } from "./client.ts";
 import { type Kind, kinds, type RowOf, tables, toNode, toTask } from "./rows.ts";
 
@@ -23,6 +24,8 @@ export interface Held {
 	readonly touched: Touched;
 	wakeAtMs: number | null;
 	listeningSinceMs: number;
+	/** Until then another process plans. */
+	plannerUntilMs: number;
 }
 
 export interface Touched {
@@ -33,6 +36,12 @@ export interface Touched {
 	all: number | null;
 }
 
+/** Reports of many nodes, one entry each. */
+export interface MergedReports {
+	readonly nodes: ReadonlyMap<NodeId, Omit<Reported, "tasks">>;
+	readonly statuses: ReadonlyMap<TaskId, TaskStatus>;
+}
+
 export interface Head {
 	readonly revision: number;
 	readonly seq: number;
@@ -40,6 +49,7 @@ export interface Head {
 	readonly planned: number;
 	readonly wakeAtMs: number | null;
 	readonly listeningSinceMs: number;
+	readonly plannerUntilMs: number;
 }
 
 /** All that was written after `since`, in pages. */
@@ -100,6 +110,7 @@ export async function readNews(
 				planned: Number(row["planned"]),
 				wakeAtMs: row["wake_at_ms"] === null ? null : Number(row["wake_at_ms"]),
 				listeningSinceMs: Number(row["listening_since_ms"]),
+				plannerUntilMs: Number(row["planner_until_ms"]),
 			},
 		};
 	}
@@ -114,6 +125,7 @@ export function holdNews(news: News): Held {
 		touched: { services: new Map(), nodes: new Map(), all: news.head.seq },
 		wakeAtMs: null,
 		listeningSinceMs: 0,
+		plannerUntilMs: 0,
 	};
 	catchUp(held, news);
 	return held;
@@ -155,7 +167,46 @@ export function catchUp(held: Held, news: News): void {
 	held.seq = seq;
 	held.wakeAtMs = news.head.wakeAtMs;
 	held.listeningSinceMs = news.head.listeningSinceMs;
+	held.plannerUntilMs = news.head.plannerUntilMs;
 	forgetPlanned(touched, news.head.planned);
+}
+
+/** What landed as the very next write needs no reading: the facts get it as the rows did. */
+export function applyCommit(
+	held: Held,
+	landed: { readonly revision: number; readonly seq: number },
+	changes: readonly Change[],
+): void {
+	for (const change of changes) held.facts.apply(change);
+	held.facts.revision = landed.revision;
+	held.seq = landed.seq;
+	held.assignedSeq = landed.seq;
+}
+
+export function applyReports(held: Held, seq: number, merged: MergedReports): void {
+	for (const [id, report] of merged.nodes) {
+		const known = held.facts.nodes.get(id);
+		if (!known) continue;
+		const { revision = 0, hash = "" } = report.applied ?? {};
+		const next: Node = {
+			...known,
+			description: report.description ?? known.description,
+			attached: report.attached ?? known.attached,
+			unreachable: report.unreachable ?? known.unreachable,
+			appliedRevision: Math.max(known.appliedRevision, revision),
+			appliedHash: report.applied && revision >= known.appliedRevision ? hash : known.appliedHash,
+			leaseUntilMs: Math.max(known.leaseUntilMs, report.leaseUntilMs ?? 0),
+		};
+		noteNode(held, known, next, seq);
+		held.facts.setNode(next);
+	}
+	for (const [id, status] of merged.statuses) {
+		const known = held.facts.tasks.get(id);
+		if (!known) continue;
+		held.facts.apply({ kind: "task-status", id, status });
+		noteTask(held, known, must(held.facts.tasks.get(id), "a status removes no task"), seq);
+	}
+	held.seq = seq;
 }
 
 /** Marks what a report about the node has changed. A renewed lease changes nothing while the node counts as up. */
@@ -229,7 +280,7 @@ const pageRows = 5_000;
 
 function headOf(id: ClusterId): Statement {
 	return {
-		sql: "select revision, seq, decided, planned, wake_at_ms, listening_since_ms, pruned from cluster where id = ?",
+		sql: "select revision, seq, decided, planned, wake_at_ms, listening_since_ms, planner_until_ms, pruned from cluster where id = ?",
 		args: [id],
 	};
 }

@@ -1,0 +1,110 @@
+// What a node must run and know, once it differs from what the node has: a held poll.
+//
+// The poll is also the sign of life: it renews the node's lease, in the database at most when half of it is used.
+
+import type { AssignmentReply, StreamRequest } from "../../model/assignment.ts";
+import type { NodeId } from "../../model/id.ts";
+import type { Node } from "../../model/node.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import { sha256 } from "../accounts/tokens.ts";
+import type { AgentsDoor } from "../cluster.ts";
+import { assign, assignmentText } from "../manager/assign.ts";
+import { nodeOf } from "./identity.ts";
+import type { Streams } from "./streams.ts";
+
+export interface Poll {
+	readonly node: NodeId;
+	/** Of the assignment that the node has; empty for none. */
+	readonly hash: string;
+	readonly signal: AbortSignal;
+	nowMs(): number;
+}
+
+export async function holdPoll(
+	door: AgentsDoor,
+	streams: Streams,
+	poll: Poll,
+): Promise<AssignmentReply> {
+	let snapshot = await door.snapshot();
+	const node = nodeOf(snapshot, poll.node);
+	const startedMs = poll.nowMs();
+	const renewal = renewLease(door, node, snapshot.cluster.nodeTimeoutMs, startedMs);
+	// Not awaited before the end, so that a failure does not go unheard meanwhile.
+	renewal.catch(() => undefined);
+	// A third of the time after which a node counts as down: one poll may get lost.
+	const untilMs = startedMs + snapshot.cluster.nodeTimeoutMs / 3;
+	for (;;) {
+		nodeOf(snapshot, poll.node);
+		const seq = door.seq();
+		const { revision } = snapshot;
+		const hash = await hashFor(door, snapshot, poll.node);
+		const asked = streams.take(poll.node);
+		const leftMs = untilMs - poll.nowMs();
+		const news = hash !== poll.hash;
+		if (news || asked.length > 0 || leftMs <= 0 || poll.signal.aborted) {
+			await renewal;
+			return reply(snapshot, poll.node, news ? undefined : { revision, hash }, asked);
+		}
+		await either(
+			(signal) => door.wait(seq, leftMs, signal),
+			(signal) => streams.wait(poll.node, signal),
+			poll.signal,
+		);
+		snapshot = await door.snapshot();
+	}
+}
+
+/** Compiled anew, from the snapshot as it is now: what is sent and its hash must be of one moment. */
+async function reply(
+	snapshot: Snapshot,
+	node: NodeId,
+	unchanged: { readonly revision: number; readonly hash: string } | undefined,
+	asked: readonly StreamRequest[],
+): Promise<AssignmentReply> {
+	// We held the line as long as we wanted to: the node may call again at once.
+	const rest = { pollMs: 0, ...(asked.length > 0 && { streams: asked }) };
+	if (unchanged) return { ...unchanged, assignment: null, ...rest };
+	nodeOf(snapshot, node);
+	const assignment = assign(snapshot, node);
+	const hash = await sha256(assignmentText(assignment));
+	return { revision: assignment.revision, hash, assignment, ...rest };
+}
+
+function renewLease(door: AgentsDoor, node: Node, timeoutMs: number, nowMs: number): Promise<void> {
+	if (node.status.state === "ready" && node.leaseUntilMs - nowMs > timeoutMs / 2) {
+		return Promise.resolve();
+	}
+	return door.report({ node: node.id, leaseUntilMs: nowMs + timeoutMs });
+}
+
+/**
+ * Hashes by snapshot, so that all polls of a node between two changes compile once. The assignments themselves are not
+ * kept: in a large cluster they are as many as large.
+ */
+const hashes = new WeakMap<Snapshot, Map<NodeId, { readonly at: number; readonly hash: string }>>();
+
+async function hashFor(door: AgentsDoor, snapshot: Snapshot, node: NodeId): Promise<string> {
+	const at = door.assignedSeq();
+	const ofNodes = hashes.get(snapshot) ?? new Map();
+	hashes.set(snapshot, ofNodes);
+	const known = ofNodes.get(node);
+	if (known?.at === at) return known.hash;
+	const hash = await sha256(assignmentText(assign(snapshot, node)));
+	ofNodes.set(node, { at, hash });
+	return hash;
+}
+
+/** Until one of the two is over; the other one is told to end. */
+async function either(
+	first: (signal: AbortSignal) => Promise<void>,
+	second: (signal: AbortSignal) => Promise<void>,
+	outer: AbortSignal,
+): Promise<void> {
+	const over = new AbortController();
+	const signal = AbortSignal.any([outer, over.signal]);
+	try {
+		await Promise.race([first(signal), second(signal)]);
+	} finally {
+		over.abort();
+	}
+}

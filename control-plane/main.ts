@@ -1,0 +1,224 @@
+// The self-hosted control plane: `npm start`. Builds the real world from the environment, listens on TCP and on a unix
+// socket, and ends cleanly on Ctrl-C. What runs on the nodes goes on running.
+
+import { chmod, mkdir, readFile, unlink, writeFile } from "node:fs/promises";
+import { homedir, networkInterfaces } from "node:os";
+import { dirname, join } from "node:path";
+import manifest from "../package.json" with { type: "json" };
+import { owner } from "./accounts/auth.ts";
+import { importServerKey, newOwnerToken, sha256 } from "./accounts/tokens.ts";
+import { app } from "./app.ts";
+import { hostClusters, randomId } from "./clusters.ts";
+import { Streams } from "./dispatcher/streams.ts";
+import { localInstallFiles } from "./installables.ts";
+import { plan, planAfter } from "./manager/plan.ts";
+import type { HostWorld } from "./reconcile.ts";
+import { readSettings, type Settings } from "./settings.ts";
+import { openAccounts } from "./store/accounts.ts";
+import { openDatabase } from "./store/client.ts";
+import { migrate } from "./store/migrate.ts";
+import type { World } from "./world.ts";
+
+const nodeTimeoutMs = 12_000;
+const sweepMs = 2_000;
+const tickMs = 1_000;
+/** A process that did not run for so long (a laptop asleep, a starved machine) could not hear its agents. */
+const asleepMs = 5_000;
+const pruneMs = 600_000;
+const sayAliveMs = 60_000;
+
+async function main(): Promise<void> {
+	const settings = readSettings(process.env, {
+		isRoot: process.getuid?.() === 0,
+		home: homedir(),
+	});
+	await mkdir(settings.data, { recursive: true, mode: 0o700 });
+	await refuseTakenSocket(settings.socket);
+
+	const database = await openDatabase({
+		url: settings.databaseUrl,
+		...(settings.databaseToken && { authToken: settings.databaseToken }),
+	});
+	await migrate(database);
+	const accounts = openAccounts(database);
+	const key = await importServerKey(await serverKey(settings));
+	const token = await ownerToken(settings.data);
+	await accounts.putToken(await sha256(token), owner, Date.now());
+
+	const timers: ReturnType<typeof setInterval>[] = [];
+	const every = (ms: number, work: () => void) => timers.push(setInterval(work, ms));
+	let listeningSinceMs = Date.now();
+	let lastTickMs = Date.now();
+	every(tickMs, () => {
+		if (Date.now() - lastTickMs > asleepMs) listeningSinceMs = Date.now();
+		lastTickMs = Date.now();
+	});
+	const world: HostWorld = {
+		planner: { plan, planAfter },
+		name: randomId(),
+		nowMs: () => Date.now(),
+		newId: randomId,
+		listeningSinceMs: () => (Date.now() - lastTickMs > asleepMs ? Date.now() : listeningSinceMs),
+		background: (work) => void work.catch(() => undefined),
+		timers: true,
+		log: (message) => console.error(message),
+	};
+	const hosted = hostClusters({
+		database,
+		accounts,
+		key,
+		world,
+		snapshots: new Map(),
+		meshRange: settings.meshRange,
+		nodeTimeoutMs,
+	});
+	if (settings.makeCluster && !(await accounts.everHadCluster())) await hosted.of(owner).create({});
+	// Opened now, so that time goes on in them although nobody asks.
+	for (const id of await accounts.allClusters()) await hosted.host(id);
+
+	const forEach =
+		(work: (host: Awaited<ReturnType<typeof hosted.host>>) => Promise<void>) => () => {
+			void hosted
+				.open()
+				.then((hosts) =>
+					Promise.all(
+						hosts.map((host) =>
+							work(host).catch((error: unknown) => console.error(`cluster ${host.id}: ${error}`)),
+						),
+					),
+				);
+		};
+	every(
+		sweepMs,
+		forEach((host) => host.sweep()),
+	);
+	every(
+		pruneMs,
+		forEach((host) => host.prune()),
+	);
+	if (!database.exclusive)
+		every(
+			sayAliveMs,
+			forEach((host) => host.sayAlive()),
+		);
+
+	const routes = app({
+		version: manifest.version,
+		insecureRegistries: settings.insecureRegistries,
+		onFault: (error) => console.error(error),
+	});
+	const listenUrl = settings.publicUrl ?? urlOf(settings.listen);
+	const doors: World = {
+		accounts,
+		hosted,
+		streams: new Streams(),
+		identities: new Map(),
+		install: localInstallFiles(settings.data),
+		publicUrl: settings.publicUrl,
+		listenUrl,
+		nowMs: world.nowMs,
+		newId: world.newId,
+	};
+	const serve = (via: "socket" | "tcp") => (request: Request, server: Bun.Server<undefined>) => {
+		// Logs and events may say nothing for hours.
+		server.timeout(request, 0);
+		return routes.fetch(request, { world: doors, via });
+	};
+	const tcp = listenTcp(settings, serve("tcp"));
+	const before = process.umask(0o117);
+	const socket = Bun.serve({ unix: settings.socket, fetch: serve("socket") });
+	process.umask(before);
+	await chmod(settings.socket, 0o660);
+
+	let ending = false;
+	const end = async () => {
+		if (ending) return;
+		ending = true;
+		setTimeout(() => process.exit(1), 5_000).unref();
+		for (const timer of timers) clearInterval(timer);
+		await hosted.close();
+		await Promise.all([tcp.stop(true), socket.stop(true)]);
+		await unlink(settings.socket).catch(() => undefined);
+		database.close();
+		process.exit(0);
+	};
+	process.on("SIGINT", () => void end());
+	process.on("SIGTERM", () => void end());
+
+	console.log(`data       ${settings.data}`);
+	console.log(`socket     unix://${settings.socket}`);
+	console.log(`listening  ${urlOf(settings.listen)}  (token: ${join(settings.data, "token")})`);
+	console.log(`Skein ${manifest.version} is ready`);
+}
+
+type Serve = (request: Request, server: Bun.Server<undefined>) => Response | Promise<Response>;
+
+function listenTcp(settings: Settings, fetch: Serve) {
+	const { host, port } = settings.listen;
+	try {
+		return Bun.serve({ hostname: host, port, idleTimeout: 255, fetch });
+	} catch (error) {
+		throw new Error(
+			`SKEIN_LISTEN: cannot listen on ${host}:${port} (${messageOf(error)}): end what listens there or choose another port`,
+			{ cause: error },
+		);
+	}
+}
+
+/** A socket that nobody answers on is left over from a process that was killed. */
+async function refuseTakenSocket(path: string): Promise<void> {
+	await mkdir(dirname(path), { recursive: true });
+	const answered = await fetch("http://skein/_ping", {
+		unix: path,
+		signal: AbortSignal.timeout(2_000),
+	}).then(
+		() => true,
+		() => false,
+	);
+	if (answered) {
+		throw new Error(
+			`SKEIN_SOCKET: ${path} is in use by another control plane: end that one, or give this one a socket and SKEIN_DATA of its own`,
+		);
+	}
+	await unlink(path).catch((error: unknown) => {
+		if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+	});
+}
+
+async function serverKey(settings: Settings): Promise<Uint8Array<ArrayBuffer>> {
+	if (settings.key) return new TextEncoder().encode(settings.key);
+	const path = join(settings.data, "key");
+	const fresh = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64");
+	return new TextEncoder().encode(await secretFile(path, fresh));
+}
+
+const ownerToken = (data: string) => secretFile(join(data, "token"), newOwnerToken());
+
+/** The file's content; where there is none, it is made with what is given, for its owner alone. */
+async function secretFile(path: string, fresh: string): Promise<string> {
+	await writeFile(path, `${fresh}\n`, { flag: "wx", mode: 0o600 }).catch((error: unknown) => {
+		if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+	});
+	return (await readFile(path, "utf8")).trim();
+}
+
+/** An address that others can use: a wildcard becomes the machine's first address. */
+function urlOf({ host, port }: Settings["listen"]): string {
+	const shown = host === "0.0.0.0" || host === "::" ? (firstAddress() ?? "127.0.0.1") : host;
+	return `http://${shown.includes(":") ? `[${shown}]` : shown}:${port}`;
+}
+
+function firstAddress(): string | undefined {
+	return Object.values(networkInterfaces())
+		.flat()
+		.find((each) => each && each.family === "IPv4" && !each.internal)?.address;
+}
+
+const messageOf = (error: unknown) => (error instanceof Error ? error.message : String(error));
+
+try {
+	await main();
+} catch (error) {
+	console.error(`skein: ${messageOf(error)}`);
+	process.exit(1);
+}
