@@ -27,27 +27,7 @@ export function systemRoutes({ version }: EngineDeps): Hono<DoorEnv> {
 		});
 	return new Hono<DoorEnv>()
 		.get("/_ping", ping)
-		.get("/version", (c) =>
-			c.json({
-				Platform: { Name: "Skein" },
-				Components: [
-					{
-						Name: "Engine",
-						Version: version,
-						Details: { ApiVersion: apiVersion, MinAPIVersion: oldestApiVersion },
-					},
-				],
-				Version: version,
-				ApiVersion: apiVersion,
-				MinAPIVersion: oldestApiVersion,
-				GitCommit: "",
-				GoVersion: "",
-				Os: "linux",
-				Arch: "amd64",
-				KernelVersion: "",
-				BuildTime: "",
-			}),
-		)
+		.get("/version", (c) => c.json(versions(version)))
 		.get("/info", async (c) => c.json(await info(c, version)))
 		.get("/containers/json", (c) => c.json([]))
 		.get("/images/json", (c) => c.json([]))
@@ -90,6 +70,26 @@ export function systemRoutes({ version }: EngineDeps): Hono<DoorEnv> {
 		.post("/build", () => {
 			throw onTheMachine("builds");
 		});
+}
+
+/** Clients show the component's details where there are components, and the flat fields where they are old. */
+function versions(version: string) {
+	const flat = {
+		ApiVersion: apiVersion,
+		MinAPIVersion: oldestApiVersion,
+		GitCommit: "",
+		GoVersion: "",
+		Os: "linux",
+		Arch: "amd64",
+		KernelVersion: "",
+		BuildTime: "",
+	};
+	return {
+		Platform: { Name: "Skein" },
+		Components: [{ Name: "Engine", Version: version, Details: { ...flat, Experimental: "false" } }],
+		Version: version,
+		...flat,
+	};
 }
 
 function empty(c: EngineContext, keys: readonly string[]): Response {

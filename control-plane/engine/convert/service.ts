@@ -60,9 +60,10 @@ export function fromEngine(body: Body<ServiceDocument>, around: Surroundings): R
 	const endpointMode = endpointModeOf(asked.EndpointSpec?.Mode);
 	const ports = portsOf(asked.EndpointSpec?.Ports ?? [], endpointMode);
 	if (ports.some((port) => port.mode === "ingress")) refuseInternalOnly(networks, around);
+	const labels = withoutBackends(asked.Labels);
 	const spec: ServiceSpec = {
 		name,
-		labels: asked.Labels ?? {},
+		labels,
 		mode,
 		template,
 		endpointMode,
@@ -74,7 +75,7 @@ export function fromEngine(body: Body<ServiceDocument>, around: Surroundings): R
 	const document: ServiceDocument = {
 		...rest,
 		Name: name,
-		Labels: asked.Labels ?? {},
+		Labels: labels,
 		TaskTemplate: {
 			...asked.TaskTemplate,
 			ContainerSpec: { Isolation: "default", ...asked.TaskTemplate?.ContainerSpec },
@@ -266,12 +267,14 @@ export interface Shown {
 
 export function toEngine(service: Service, snapshot: Snapshot, shown: Shown = {}): Document {
 	const show = (document: Document) => (shown.insertDefaults ? withDefaults(document) : document);
+	const spec = show(service.document) as ServiceDocument;
+	const labels = shown.insertDefaults && backendLabels(service, snapshot);
 	return {
 		ID: service.id,
 		Version: { Index: service.specVersion },
 		CreatedAt: timestamp(service.createdMs),
 		UpdatedAt: timestamp(service.updatedMs),
-		Spec: show(service.document),
+		Spec: labels ? { ...spec, Labels: { ...spec.Labels, ...labels } } : spec,
 		...(service.previous && { PreviousSpec: show(service.previous.document) }),
 		Endpoint: endpointOf(service, snapshot),
 		...(service.updateStatus && { UpdateStatus: updateStatusOf(service.updateStatus) }),
@@ -322,6 +325,28 @@ function backendsOf(service: Service, snapshot: Snapshot): Document[] {
 				Health: task.status.health,
 			};
 		});
+}
+
+/**
+ * The same for `docker service inspect`, which drops what it does not know: as labels, in the answer that fills in
+ * defaults and that no client sends back. Should one do so all the same, `fromEngine` takes them out again.
+ */
+function backendLabels(service: Service, snapshot: Snapshot): Readonly<Record<string, string>> {
+	return Object.fromEntries(
+		backendsOf(service, snapshot).map((backend) => [
+			`${backendPrefix}${backend["Slot"] ?? backend["Node"]}`,
+			`${backend["Address"] ?? "no address"} on ${backend["Node"]}, ${backend["State"]}${
+				backend["Health"] === "none" ? "" : `, ${backend["Health"]}`
+			}`,
+		]),
+	);
+}
+
+const backendPrefix = "skein.backend.";
+
+function withoutBackends(labels: Readonly<Record<string, string>> = {}): Record<string, string> {
+	const own = Object.entries(labels).filter(([key]) => !key.startsWith(backendPrefix));
+	return Object.fromEntries(own);
 }
 
 const bySlot = (a: Task, b: Task) => a.slot - b.slot || (a.id < b.id ? -1 : 1);
