@@ -126,7 +126,9 @@ async function main(): Promise<void> {
 	};
 	const tcp = listenTcp(settings, serve("tcp"));
 	const before = process.umask(0o117);
-	const socket = Bun.serve({ unix: settings.socket, fetch: serve("socket") });
+	// Bun's types know no idle time for a socket; without it, it ends a silent answer after ten seconds.
+	const forEver = { idleTimeout: 0 };
+	const socket = Bun.serve({ unix: settings.socket, ...forEver, fetch: serve("socket") });
 	process.umask(before);
 	await chmod(settings.socket, 0o660);
 

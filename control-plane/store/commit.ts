@@ -6,7 +6,7 @@
 import type { ResultSet } from "@libsql/client";
 import type { Change } from "../../model/change.ts";
 import type { Cluster } from "../../model/cluster.ts";
-import { notFound } from "../../model/errors.ts";
+import { Refusal } from "../../model/errors.ts";
 import type { ClusterId, NodeId, TaskId } from "../../model/id.ts";
 import type { Lease, Network } from "../../model/network.ts";
 import type { Node } from "../../model/node.ts";
@@ -58,6 +58,7 @@ export async function commit(database: Database, id: ClusterId, wanted: Commit):
 	try {
 		return landedOf(await database.write(statements));
 	} catch (error) {
+		if (isGone(error)) throw clusterGone({ cause: error });
 		if (isConflict(error)) throw new StaleSnapshot(staleMessage, { cause: error });
 		if (!(error instanceof OutcomeUnknown)) throw error;
 		const [found] = await database.read([
@@ -86,7 +87,7 @@ export function commitStatements(id: ClusterId, wanted: Commit): Statement[] {
 			args: [id, revision, wanted.planned, wanted.wake.atMs, wanted.wake.whole ? 1 : 0],
 		},
 		{
-			sql: "insert into revision (cluster, revision, writer, at_ms) values (?, ?, ?, ?)",
+			sql: "insert into revision (cluster, revision, writer, at_ms) select id, ?2, ?3, ?4 from cluster where id = ?1",
 			args: [id, revision, wanted.writer, wanted.nowMs],
 		},
 		...writesOf(id, fold(wanted.changes), wanted.nowMs),
@@ -494,8 +495,13 @@ function landedOf(results: readonly ResultSet[]): Landed {
 	return { revision: Number(row["revision"]), seq: Number(row["seq"]) };
 }
 
-export const clusterGone = () =>
-	notFound("this cluster was erased: make one with `docker swarm init`");
+export const clusterGone = (options?: ErrorOptions) =>
+	new Refusal("not-found", "this cluster was erased: make one with `docker swarm init`", options);
+
+/** Every insert takes its seq from the cluster's row. */
+function isGone(error: unknown): boolean {
+	return /NOT NULL constraint failed: \w+\.seq/.test(String(error));
+}
 
 function isConflict(error: unknown): boolean {
 	// The second: two commits with one revision where the guard itself could not see the other's.
