@@ -126,9 +126,7 @@ async function main(): Promise<void> {
 	};
 	const tcp = listenTcp(settings, serve("tcp"));
 	const before = process.umask(0o117);
-	// Bun's types know no idle time for a socket; without it, it ends a silent answer after ten seconds.
-	const forEver = { idleTimeout: 0 };
-	const socket = Bun.serve({ unix: settings.socket, ...forEver, fetch: serve("socket") });
+	const socket = listenSocket(settings.socket, serve("socket"));
 	process.umask(before);
 	await chmod(settings.socket, 0o660);
 
@@ -167,6 +165,12 @@ function listenTcp(settings: Settings, fetch: Serve) {
 	}
 }
 
+/** Bun's types know no idle time for a socket, but without one it ends a silent answer after ten seconds. */
+function listenSocket(path: string, fetch: Serve) {
+	const forEver = { unix: path, idleTimeout: 0, fetch };
+	return Bun.serve(forEver as { unix: string; fetch: Serve });
+}
+
 /** A socket that nobody answers on is left over from a process that was killed. */
 async function refuseTakenSocket(path: string): Promise<void> {
 	await mkdir(dirname(path), { recursive: true });
@@ -187,11 +191,11 @@ async function refuseTakenSocket(path: string): Promise<void> {
 	});
 }
 
-async function serverKey(settings: Settings): Promise<Uint8Array<ArrayBuffer>> {
-	if (settings.key) return new TextEncoder().encode(settings.key);
+async function serverKey(settings: Settings): Promise<string> {
+	if (settings.key) return settings.key;
 	const path = join(settings.data, "key");
 	const fresh = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64");
-	return new TextEncoder().encode(await secretFile(path, fresh));
+	return secretFile(path, fresh);
 }
 
 const ownerToken = (data: string) => secretFile(join(data, "token"), newOwnerToken());

@@ -70,7 +70,7 @@ export class ClusterHost implements AgentsDoor {
 	#doubtful = false;
 	#hearingSinceMs = 0;
 	#lastEventMs = 0;
-	#timer: ReturnType<typeof setTimeout> | undefined;
+	#timer: ReturnType<typeof setTimeout> | null = null;
 	#closed = false;
 	#gone = false;
 
@@ -214,7 +214,7 @@ export class ClusterHost implements AgentsDoor {
 	#end(): void {
 		if (this.#closed) return;
 		this.#closed = true;
-		clearTimeout(this.#timer);
+		if (this.#timer !== null) clearTimeout(this.#timer);
 		this.#onGone();
 		this.#ring();
 	}
@@ -408,7 +408,7 @@ export class ClusterHost implements AgentsDoor {
 
 	#arm(atMs: number): void {
 		if (!this.#world.timers || this.#closed) return;
-		clearTimeout(this.#timer);
+		if (this.#timer !== null) clearTimeout(this.#timer);
 		// A timer beyond 2^31 ms would fire at once; a day is soon enough to look again.
 		const delayMs = Math.min(Math.max(0, atMs - this.#world.nowMs()), 86_400_000);
 		this.#timer = setTimeout(() => {

@@ -10,7 +10,8 @@ import type { Role } from "../../model/node.ts";
 
 export type ServerKey = CryptoKey;
 
-export function importServerKey(bytes: Uint8Array<ArrayBuffer>): Promise<ServerKey> {
+export function importServerKey(secret: string): Promise<ServerKey> {
+	const bytes = new TextEncoder().encode(secret);
 	return crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-512" }, false, ["sign"]);
 }
 

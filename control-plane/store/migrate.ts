@@ -2,6 +2,8 @@
 //
 // Small, because Drizzle's own migrator reads a file system and there is none at the edge: the SQL is in the bundle.
 
+/// <reference path="../text.d.ts" />
+
 import tables from "../../migrations/0000_tables.sql" with { type: "text" };
 import revisionGuard from "../../migrations/0001_revision_guard.sql" with { type: "text" };
 import type { Database } from "./client.ts";

@@ -150,7 +150,7 @@ export function catchUp(held: Held, news: News): void {
 	for (const page of news.pages) {
 		for (const [kind, key] of page.gone) forget(facts, kind, key);
 		for (const [network] of page.network) facts.networks.set(network.id, network);
-		for (const [service] of page.service) facts.services.set(service.id, service);
+		for (const [service] of page.service) facts.setService(service);
 		for (const [template] of page.template) facts.apply({ kind: "put-template", template });
 		for (const [lease] of page.lease) facts.setLease(lease);
 		for (const row of page.node) {
