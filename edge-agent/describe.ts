@@ -31,6 +31,7 @@ interface EngineInfo {
 	readonly Labels: readonly string[] | null;
 	readonly Plugins: Readonly<Record<string, readonly string[] | null>>;
 	readonly LiveRestoreEnabled: boolean;
+	readonly SecurityOptions: readonly string[] | null;
 }
 
 export const engineInfo = (docker: Docker) => docker.request<EngineInfo>("GET", "/info");

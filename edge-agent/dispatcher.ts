@@ -59,13 +59,18 @@ export function openDispatcher(url: string, credential: string): Dispatcher {
 	};
 }
 
-/** Makes this machine a node: a token in, an identity out. */
-export async function join(url: string, request: JoinRequest): Promise<JoinReply> {
-	const reply = await call(url, "POST", "/agent/join", json(request));
+/** Makes this machine a node: a token in, an identity out. With the credential of an earlier join, that node's. */
+export async function join(
+	url: string,
+	request: JoinRequest,
+	credential?: string,
+): Promise<JoinReply> {
+	const headers = credential ? { authorization: `Bearer ${credential}` } : {};
+	const reply = await call(url, "POST", "/agent/join", json(request, headers));
 	return (await reply.json()) as JoinReply;
 }
 
-const json = (value: unknown, headers: Record<string, string> = {}) => ({
+const json = (value: unknown, headers: Readonly<Record<string, string>>) => ({
 	headers: { "content-type": "application/json", ...headers },
 	body: JSON.stringify(value),
 });
@@ -75,7 +80,7 @@ async function call(
 	method: string,
 	path: string,
 	init: {
-		readonly headers?: Record<string, string>;
+		readonly headers?: Readonly<Record<string, string>>;
 		readonly body?: string | ReadableStream<Uint8Array>;
 		readonly signal?: AbortSignal;
 	},

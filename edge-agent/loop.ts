@@ -38,8 +38,10 @@ export interface World {
 export interface Tables {
 	/** Makes all of it so, whatever it finds. Never rejects. */
 	apply(assignment: Assignment, silent: ReadonlySet<NodeId>): Promise<Applied>;
-	/** A container was started or stopped, or joined or left a network. */
-	containersChanged(assignment: Assignment): Promise<readonly AttachedContainer[]>;
+	/** Each event as soon as it comes: some of it is a race against a container's first process. */
+	heed(event: DockerEvent): Promise<void>;
+	/** A container was started or stopped, or joined or left a network: a look at all of them. */
+	containersChanged(): Promise<readonly AttachedContainer[]>;
 }
 
 export interface Applied {
@@ -232,6 +234,11 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			await dispatcher.report(report);
 			tellAll = false;
 		} catch (error) {
+			if (error instanceof DispatcherError && error.status === 400) {
+				// Said again it would be refused again, and hold up all that is still to be said.
+				log(`the control plane refuses a report: ${error.message}`);
+				return;
+			}
 			// What became known meanwhile is newer than what could not be told.
 			Object.assign(news, { ...sent, ...news });
 			tasks.putBack(statuses);
@@ -264,10 +271,9 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 		while (!over.aborted) {
 			await containersBell.wait(Number.POSITIVE_INFINITY, over);
 			await world.sleep(batchMs, over);
-			const accepted = ledger.accepted;
-			if (!accepted || over.aborted) continue;
+			if (!ledger.accepted || over.aborted) continue;
 			try {
-				if (setAttached(await tables.containersChanged(accepted.assignment))) tablesBell.ring();
+				if (setAttached(await tables.containersChanged())) tablesBell.ring();
 			} catch (error) {
 				log(`containers: ${errorText(error)}`);
 				tablesBell.ring();
@@ -277,6 +283,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 
 	const listener: EngineListener = {
 		event(event) {
+			tables.heed(event).catch((error) => log(`containers: ${errorText(error)}`));
 			if (event.Type === "container") tasks.event(event);
 			if (event.Type === "network" || event.Action === "start") containersBell.ring();
 		},

@@ -4,6 +4,7 @@
 //   join --url URL --token TOKEN [--name NAME] [--advertise-addr ADDRESS]   make this machine a node
 //   run                                                                     be one, in the foreground
 //   leave                                                                   tell the control plane, remove all of ours
+//   preflight --url URL                                                     say what keeps it from being one
 //   version
 
 import { hostname } from "node:os";
@@ -12,7 +13,7 @@ import type { Assignment } from "../model/assignment.ts";
 import type { NetworkId } from "../model/id.ts";
 import { wireguardPort } from "../model/protocol.ts";
 import { describe, engineInfo } from "./describe.ts";
-import { join, openDispatcher } from "./dispatcher.ts";
+import { join, NodeGone, openDispatcher } from "./dispatcher.ts";
 import { bootMark, eraOf } from "./era.ts";
 import { type Docker, defaultSocket, speaks } from "./host/docker.ts";
 import { type Engine, openEngine } from "./host/engine.ts";
@@ -22,6 +23,8 @@ import { openLedger } from "./ledger.ts";
 import { logsOf } from "./logs.ts";
 import { runLoop, type TaskKeeper } from "./loop.ts";
 import { ensureKey } from "./mesh/wireguard.ts";
+import { preflight } from "./preflight.ts";
+import { purge } from "./purge.ts";
 import { createTables } from "./tables.ts";
 import type { Site } from "./task/container.ts";
 import { Tasks } from "./task/tasks.ts";
@@ -46,13 +49,15 @@ async function main([command = "run", ...args]: string[]): Promise<number> {
 			return run();
 		case "join":
 			return joinCluster(args);
+		case "preflight":
+			return checkMachine(args);
 		case "leave":
 			return leave();
 		case "version":
 			console.log(agentVersion);
 			return 0;
 		default:
-			console.error(`no such command: ${command}; there are run, join, leave, version`);
+			console.error(`no such command: ${command}; there are run, join, leave, preflight, version`);
 			return 2;
 	}
 }
@@ -104,11 +109,10 @@ async function run(): Promise<number> {
 	);
 	await ledger.flush();
 	if (end === "removed") {
-		log(
-			"this node was removed from its cluster: its containers, networks and rules go, then the agent rests",
-		);
-		await tasks.removeAll();
+		log("this node was removed from its cluster: its containers, networks and rules go now");
+		for (const problem of await purge(exec, engine.current())) log(problem);
 		await forget(dir);
+		log("to bring this machine back, run the install line with a token");
 	}
 	// What still runs for a task is the engine's to finish: nothing of it is undone.
 	process.exit(0);
@@ -143,7 +147,7 @@ async function joinCluster(args: string[]): Promise<number> {
 	const info = await engineInfo(await engine.connect());
 	const identity = { url, name, advertise, wireguardPort };
 	const description = describe(info, { ...givenOf(identity, publicKey), problems: [] });
-	const { node, credential } = await join(url, { token, description });
+	const { node, credential } = await join(url, { token, description }, known?.credential);
 	await forget(dir);
 	await writeIdentity(dir, { ...identity, node, credential });
 	console.log(`this machine is node ${node}, ${name || hostname()}`);
@@ -161,15 +165,35 @@ async function isStillOurs(identity: Identity, url: string): Promise<boolean> {
 	}
 }
 
+/** First the cluster, so that the tasks are elsewhere soon; a control plane that is away holds up nothing. */
 async function leave(): Promise<number> {
 	const identity = await readIdentity(dir);
 	if (identity) {
 		await openDispatcher(identity.url, identity.credential)
 			.leave()
-			.catch((error: Error) => console.error(`the control plane was not told: ${error.message}`));
+			.catch((error: Error) => {
+				if (error instanceof NodeGone) return;
+				console.error(
+					`the control plane was not told (${error.message}): docker node rm --force ${identity.node}`,
+				);
+			});
 	}
+	const docker = await openEngine(socket)
+		.connect()
+		.catch(() => undefined);
+	const problems = await purge(exec, docker);
+	for (const problem of problems) console.error(problem);
+	if (problems.length > 0) return 1;
 	await forget(dir);
 	return 0;
+}
+
+async function checkMachine(args: string[]): Promise<number> {
+	const { values } = parseArgs({ args, options: { url: { type: "string", default: "" } } });
+	const { refusals, warnings } = await preflight(exec, openEngine(socket), values.url);
+	for (const warning of warnings) console.log(`note: ${warning}`);
+	for (const refusal of refusals) console.error(`refused: ${refusal}`);
+	return refusals.length > 0 ? 1 : 0;
 }
 
 function givenOf(

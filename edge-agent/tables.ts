@@ -7,12 +7,15 @@ import type { Assignment } from "../model/assignment.ts";
 import type { NetworkId, NodeId } from "../model/id.ts";
 import type { AttachedContainer } from "../model/node.ts";
 import { readInterfaces, readRoutes, underlayMtu } from "./describe.ts";
+import { DnsServer } from "./dns/server.ts";
+import { zone } from "./dns/zone.ts";
 import type { Engine } from "./host/engine.ts";
 import type { Exec } from "./host/exec.ts";
 import type { Applied, Tables } from "./loop.ts";
 import { createMesh } from "./mesh/apply.ts";
 import { listAttached } from "./mesh/attached.ts";
-import { ensureResolver, type ResolvNetwork } from "./mesh/resolv.ts";
+import type { ReadyNetwork } from "./mesh/networks.ts";
+import { createResolvers } from "./mesh/resolv.ts";
 import { topology } from "./mesh/topology.ts";
 import { ensureHairpins } from "./mesh/vxlan.ts";
 import { departed, endFlows, strays } from "./vip/conntrack.ts";
@@ -33,8 +36,10 @@ export interface TablesWorld {
 export function createTables(world: TablesWorld): Tables {
 	const { exec, engine, dir, wireguardPort } = world;
 	const mesh = createMesh(exec, engine.docker, dir);
+	const resolvers = createResolvers(engine.docker);
 	const nft = new Nft(exec);
-	let networks: ReadonlyMap<NetworkId, string> = new Map();
+	const dns = new DnsServer();
+	let networks: ReadonlyMap<NetworkId, ReadyNetwork> = new Map();
 	let attached: readonly AttachedContainer[] = [];
 	let loaded: Assignment["networks"] | undefined;
 
@@ -46,14 +51,18 @@ export function createTables(world: TablesWorld): Tables {
 		await endFlows(exec, gone);
 	}
 
-	async function lookAtContainers(assignment: Assignment) {
+	async function applyNames(assignment: Assignment, silent: ReadonlySet<NodeId>) {
+		dns.serve(zone(reachable(assignment, silent)));
+		const gateways = assignment.networks.map(({ gateway }) => gateway);
+		return dns.ensureListening([assignment.self.meshAddress, ...gateways]);
+	}
+
+	async function lookAtContainers() {
 		const docker = engine.current();
 		if (!docker) return attached;
 		attached = await listAttached(docker, networks);
-		const known = resolvNetworks(assignment, networks);
 		const ids = new Set(attached.map(({ containerId }) => containerId));
-		const { meshAddress } = assignment.self;
-		await Promise.all([...ids].map((id) => ensureResolver(docker, id, known, meshAddress)));
+		await resolvers.ensure(ids, networks);
 		return attached;
 	}
 
@@ -82,27 +91,18 @@ export function createTables(world: TablesWorld): Tables {
 			problems.push(...meshed.problems);
 			networks = meshed.networks;
 			const vips = await attempt("VIPs", () => applyVips(assignment, silent));
+			problems.push(...(await applyNames(assignment, silent)));
 			await attempt("firewall", () => ensureAccepts(exec, wireguardPort));
-			await attempt("containers", () => lookAtContainers(assignment));
+			await attempt("containers", () => lookAtContainers());
 			await attempt("hairpins", () => ensureHairpins(exec));
-			return { kernel: meshed.kernel && vips, networks, attached, problems };
+			const ids = new Map([...networks].map(([id, { engineId }]) => [id, engineId]));
+			return { kernel: meshed.kernel && vips, networks: ids, attached, problems };
 		},
-		async containersChanged(assignment) {
-			const found = await lookAtContainers(assignment);
+		heed: (event) => resolvers.heed(event, networks),
+		async containersChanged() {
+			const found = await lookAtContainers();
 			await ensureHairpins(exec);
 			return found;
 		},
 	};
-}
-
-function resolvNetworks(
-	assignment: Assignment,
-	networks: ReadonlyMap<NetworkId, string>,
-): Map<NetworkId, ResolvNetwork> {
-	return new Map(
-		assignment.networks.flatMap(({ id, gateway, internal }) => {
-			const engineId = networks.get(id);
-			return engineId === undefined ? [] : [[id, { engineId, gateway, internal }] as const];
-		}),
-	);
 }

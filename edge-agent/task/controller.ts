@@ -60,6 +60,7 @@ export async function prepare(
 	docker: Docker,
 	task: TaskAssignment,
 	site: Site,
+	registries: Registries,
 	signal: AbortSignal,
 ): Promise<Outcome> {
 	const missing = task.attachments.find(({ network }) => !site.networkNames.has(network));
@@ -68,7 +69,7 @@ export async function prepare(
 	}
 	try {
 		const creation = creationOf(task, site);
-		const image = await ensureImage(docker, task.template.container.image, signal);
+		const image = await ensureImage(docker, task.template.container.image, signal, registries);
 		if (image.kind !== "done") return image;
 		const path = `/containers/create?name=${encodeURIComponent(creation.name)}`;
 		const { Id } = await docker.request<{ Id: string }>("POST", path, creation.body);
@@ -138,18 +139,61 @@ export async function remove(docker: Docker, containerId: string): Promise<Outco
 const alreadySo = 304;
 
 /** A registry that says nothing at all for this long is as good as away, where there is an image to go on with. */
-const silentRegistryMs = 10_000;
+const silentRegistryMs = 3_000;
+/** And is not asked again for this long. */
+const awayMs = 60_000;
 
 /**
  * Pulls, unless the very image is here. A tag is asked for again each time, since it may lead elsewhere by now; but a
  * registry that is away stops nobody whose image is here.
  */
-async function ensureImage(docker: Docker, image: string, signal: AbortSignal): Promise<Outcome> {
+async function ensureImage(
+	docker: Docker,
+	image: string,
+	signal: AbortSignal,
+	registries: Registries,
+): Promise<Outcome> {
 	const here = await isHere(docker, image);
-	if (here && image.includes("@")) return { kind: "done" };
+	if (here && (image.includes("@") || registries.isAway(image))) return { kind: "done" };
 	const failure = await pull(docker, image, signal, here ? silentRegistryMs : null);
-	if (failure === null || here) return { kind: "done" };
-	return { kind: "rejected", error: `No such image: ${image} (${failure})` };
+	if (failure === null) return { kind: "done" };
+	if (isSilence(failure)) registries.noteAway(image);
+	return here
+		? { kind: "done" }
+		: { kind: "rejected", error: `No such image: ${image} (${failure})` };
+}
+
+/** Registries that did not answer a moment ago, by the first word of their images' names. */
+export class Registries {
+	readonly #awayUntilMs = new Map<string, number>();
+	readonly #nowMs: () => number;
+
+	constructor(nowMs: () => number) {
+		this.#nowMs = nowMs;
+	}
+
+	isAway(image: string): boolean {
+		return (this.#awayUntilMs.get(registryOf(image)) ?? 0) > this.#nowMs();
+	}
+
+	noteAway(image: string): void {
+		this.#awayUntilMs.set(registryOf(image), this.#nowMs() + awayMs);
+	}
+}
+
+/** As Docker tells them: only a first part with a dot or a port, or localhost, is a registry's name. */
+export function registryOf(image: string): string {
+	const [first = "", rest] = image.split("/", 2);
+	return rest !== undefined && /[.:]|^localhost$/.test(first) ? first : "docker.io";
+}
+
+const nothingSaid = "the registry said nothing";
+
+/** No answer at all, in Go's words; a registry that says no is not away. */
+function isSilence(failure: string): boolean {
+	const silence =
+		/dial tcp|no such host|i\/o timeout|connection refused|Client\.Timeout|proxyconnect|EOF$/;
+	return failure.startsWith(nothingSaid) || silence.test(failure);
 }
 
 async function isHere(docker: Docker, image: string): Promise<boolean> {
@@ -183,7 +227,7 @@ async function pull(
 		return null;
 	} catch (error) {
 		if (error instanceof DockerError) return error.message;
-		if (silence.signal.aborted) return `the registry said nothing for ${silenceMs} ms`;
+		if (silence.signal.aborted) return `${nothingSaid} for ${silenceMs} ms`;
 		throw error;
 	} finally {
 		clearTimeout(timer);

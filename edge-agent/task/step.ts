@@ -70,7 +70,7 @@ export function step(task: Wanted, seen: Seen, memory: Memory): Step {
 	}
 	if (task.desired === "shutdown") return windDown(seen, memory);
 	if (trouble && trouble.kind !== "waiting") {
-		return ended(status, trouble.kind, trouble.error);
+		return ended(status, seen, trouble.kind, trouble.error);
 	}
 	switch (seen.kind) {
 		case "none":
@@ -99,7 +99,12 @@ function windDown(seen: Seen, { status, trouble }: Memory): Step {
 function withoutContainer({ status, trouble }: Memory): Step {
 	// One task is one attempt: a container that was started is not made a second time.
 	if (isBefore("ready", status.state)) {
-		return ended(status, "failed", `No such container: ${status.containerId || "it was removed"}`);
+		return ended(
+			status,
+			{ kind: "none" },
+			"failed",
+			`No such container: ${status.containerId || "it was removed"}`,
+		);
 	}
 	return {
 		status: reach({ ...status, error: trouble?.error ?? "" }, "preparing", "preparing"),
@@ -118,7 +123,8 @@ function withNewContainer(task: Wanted, seen: Container, { status, trouble }: Me
 function withRunningContainer(seen: Container, { status }: Memory): Step {
 	const { containerId, pid, health, ports } = seen;
 	const alive = { ...status, containerId, pid, health, ports, error: "" };
-	if (health === "unhealthy") return ended(alive, "failed", "dockerexec: unhealthy container");
+	if (health === "unhealthy")
+		return ended(alive, seen, "failed", "dockerexec: unhealthy container");
 	// As Docker does: a task with a health check runs once it was healthy, not before.
 	if (health === "starting") {
 		return {
@@ -144,7 +150,7 @@ function withEndedContainer(task: Wanted, seen: Container, memory: Memory): Step
 	}
 	const cause = seen.oomKilled ? `out of memory${limitOf(task)}` : seen.error;
 	const error = `task: non-zero exit (${exitCode})${cause ? `: ${cause}` : ""}`;
-	return ended({ ...status, exitCode }, "failed", error);
+	return ended({ ...status, exitCode }, seen, "failed", error);
 }
 
 function limitOf(task: Wanted): string {
@@ -157,11 +163,10 @@ function reach(status: Said, state: TaskState, message: string): Said {
 	return isBefore(state, status.state) ? status : { ...status, state, message };
 }
 
-function ended(status: Said, state: "failed" | "rejected", error: string): Step {
-	const wasRunning = status.pid > 0;
+function ended(status: Said, seen: Seen, state: "failed" | "rejected", error: string): Step {
 	return {
-		status: { ...idle(status), state, message: state === "failed" ? "failed" : "rejected", error },
-		action: wasRunning ? "stop" : "none",
+		status: { ...idle(status), state, message: state, error },
+		action: seen.kind === "running" ? "stop" : "none",
 	};
 }
 

@@ -10,8 +10,11 @@ import type { TaskStatus } from "../../model/task.ts";
 import { isTerminal } from "../../model/taskstate.ts";
 import type { Docker, DockerEvent } from "../host/docker.ts";
 import { label, type Site, slotOf } from "./container.ts";
-import { look, type Outcome, prepare, remove, start, stop } from "./controller.ts";
+import { look, type Outcome, prepare, Registries, remove, start, stop } from "./controller.ts";
 import { type Memory, type Said, type Seen, step, unseen } from "./step.ts";
+
+/** More than any engine says; a report holds no longer texts. */
+const longestError = 4_000;
 
 export interface TasksWorld {
 	/** Undefined while the engine does not answer. */
@@ -64,11 +67,13 @@ export class Tasks {
 	#site: Site | undefined;
 	#observed = 0;
 	readonly #turns = new Set<Promise<void>>();
+	readonly #registries: Registries;
 	#ring = () => {};
 
 	constructor(world: TasksWorld, remembered: Remembered) {
 		this.#world = world;
 		this.#remembered = remembered;
+		this.#registries = new Registries(world.nowMs);
 		this.#observed = Math.max(0, ...Object.values(remembered).map(({ status }) => status.observed));
 	}
 
@@ -135,14 +140,6 @@ export class Tasks {
 	/** Puts back what could not be delivered. */
 	putBack(reports: readonly TaskReport[]): void {
 		for (const { id } of reports) this.#unreported.add(id);
-	}
-
-	/** Stops and removes every container of ours, asked for or not: the node leaves. */
-	async removeAll(): Promise<void> {
-		this.#assignment = undefined;
-		for (const id of [...this.#entries.keys()]) this.#forget(id);
-		const docker = this.#world.docker();
-		if (docker) await removeOurs(docker);
 	}
 
 	/** Until every turn that was begun has ended: for an orderly end, and for tests. */
@@ -238,7 +235,7 @@ export class Tasks {
 				const abort = new AbortController();
 				entry.preparing.add(abort);
 				try {
-					return await prepare(docker, task, this.#site, abort.signal);
+					return await prepare(docker, task, this.#site, this.#registries, abort.signal);
 				} finally {
 					entry.preparing.delete(abort);
 				}
@@ -273,7 +270,8 @@ export class Tasks {
 		this.#save();
 	}
 
-	#say(entry: Entry, said: Said): void {
+	#say(entry: Entry, words: Said): void {
+		const said = { ...words, error: words.error.slice(0, longestError) };
 		const { sinceMs, observed, ...known } = entry.status;
 		if (Bun.deepEquals(known, said)) return;
 		const tick = this.#tick();
