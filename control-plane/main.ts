@@ -19,7 +19,6 @@ import { openDatabase } from "./store/client.ts";
 import { migrate } from "./store/migrate.ts";
 import type { World } from "./world.ts";
 
-const nodeTimeoutMs = 12_000;
 const sweepMs = 2_000;
 const tickMs = 1_000;
 /** A process that did not run for so long (a laptop asleep, a starved machine) could not hear its agents. */
@@ -28,6 +27,8 @@ const pruneMs = 600_000;
 const sayAliveMs = 60_000;
 
 async function main(): Promise<void> {
+	// Whatever we write is its owner's alone; the socket is opened up below.
+	process.umask(0o077);
 	const settings = readSettings(process.env, {
 		isRoot: process.getuid?.() === 0,
 		home: homedir(),
@@ -70,7 +71,7 @@ async function main(): Promise<void> {
 		world,
 		snapshots: new Map(),
 		meshRange: settings.meshRange,
-		nodeTimeoutMs,
+		nodeTimeoutMs: settings.nodeTimeoutMs,
 	});
 	if (settings.makeCluster && !(await accounts.everHadCluster())) await hosted.of(owner).create({});
 	// Opened now, so that time goes on in them although nobody asks.
@@ -107,7 +108,15 @@ async function main(): Promise<void> {
 		insecureRegistries: settings.insecureRegistries,
 		onFault: (error) => console.error(error),
 	});
-	const listenUrl = settings.publicUrl ?? urlOf(settings.listen);
+	const serve =
+		(via: "socket" | "tcp"): Serve =>
+		(request, server) => {
+			// Logs and events may say nothing for hours.
+			server.timeout(request, 0);
+			return routes.fetch(request, { world: doors, via });
+		};
+	const tcp = listenTcp(settings, serve("tcp"));
+	const listening = urlOf({ host: settings.listen.host, port: tcp.port ?? settings.listen.port });
 	const doors: World = {
 		accounts,
 		hosted,
@@ -115,19 +124,11 @@ async function main(): Promise<void> {
 		identities: new Map(),
 		install: localInstallFiles(settings.data),
 		publicUrl: settings.publicUrl,
-		listenUrl,
+		listenUrl: settings.publicUrl ?? listening,
 		nowMs: world.nowMs,
 		newId: world.newId,
 	};
-	const serve = (via: "socket" | "tcp") => (request: Request, server: Bun.Server<undefined>) => {
-		// Logs and events may say nothing for hours.
-		server.timeout(request, 0);
-		return routes.fetch(request, { world: doors, via });
-	};
-	const tcp = listenTcp(settings, serve("tcp"));
-	const before = process.umask(0o117);
 	const socket = listenSocket(settings.socket, serve("socket"));
-	process.umask(before);
 	await chmod(settings.socket, 0o660);
 
 	let ending = false;
@@ -147,7 +148,7 @@ async function main(): Promise<void> {
 
 	console.log(`data       ${settings.data}`);
 	console.log(`socket     unix://${settings.socket}`);
-	console.log(`listening  ${urlOf(settings.listen)}  (token: ${join(settings.data, "token")})`);
+	console.log(`listening  ${listening}  (token: ${join(settings.data, "token")})`);
 	console.log(`Skein ${manifest.version} is ready`);
 }
 

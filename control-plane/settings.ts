@@ -14,6 +14,8 @@ export interface Settings {
 	readonly makeCluster: boolean;
 	readonly makeNode: boolean;
 	readonly meshRange: string;
+	/** A node unheard for this long is down. */
+	readonly nodeTimeoutMs: number;
 	readonly insecureRegistries: readonly string[];
 }
 
@@ -38,6 +40,7 @@ export function readSettings(
 		makeCluster: env["SKEIN_CLUSTER"] !== "no",
 		makeNode: env["SKEIN_NODE"] !== "no",
 		meshRange: env["SKEIN_MESH_RANGE"] || defaultMeshRange,
+		nodeTimeoutMs: Number(env["SKEIN_NODE_TIMEOUT_MS"] || 12_000),
 		insecureRegistries: (env["SKEIN_INSECURE_REGISTRIES"] ?? "").split(/[\s,]+/).filter(Boolean),
 	};
 }

@@ -30,6 +30,7 @@ export interface Env {
 	/** Where people and agents reach this; the request's own address otherwise. */
 	readonly SKEIN_URL?: string;
 	readonly SKEIN_MESH_RANGE?: string;
+	readonly SKEIN_NODE_TIMEOUT_MS?: string;
 	/** What the install line loads: a line "name sha256 url" for each file. */
 	readonly SKEIN_INSTALL_FILES?: string;
 }
@@ -39,7 +40,7 @@ interface Context {
 	waitUntil(work: Promise<unknown>): void;
 }
 
-/** Above the self-hosted one's: a poll that is held here costs a look at the database now and then. */
+/** Twice the self-hosted one's: a poll that is held here looks at the database now and then, so fewer are cheaper. */
 const nodeTimeoutMs = 24_000;
 
 const report = (error: unknown) => {
@@ -97,7 +98,7 @@ async function build(
 		},
 		snapshots,
 		meshRange: env.SKEIN_MESH_RANGE ?? "10.200.0.0/16",
-		nodeTimeoutMs,
+		nodeTimeoutMs: Number(env.SKEIN_NODE_TIMEOUT_MS ?? nodeTimeoutMs),
 	});
 	await prepare(env, database, hosted);
 	const world: World = {

@@ -60,7 +60,7 @@ async function openFile(url: string): Promise<Database> {
 		client.close();
 		if (!isBusy(error)) throw error;
 		throw unavailable(
-			`${url.slice("file:".length)} is in use by another process: end that one first`,
+			`${url.slice("file:".length)} is in use by another control plane: end that one, or give this one a SKEIN_DATA of its own`,
 			{ cause: error },
 		);
 	}
