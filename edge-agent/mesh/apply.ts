@@ -8,7 +8,7 @@ import type { NetworkId } from "../../model/id.ts";
 import { meshInterface } from "../../model/mesh.ts";
 import type { Docker } from "../host/docker.ts";
 import type { Exec } from "../host/exec.ts";
-import { createNetworks, removeNetworks } from "./networks.ts";
+import { createNetworks, type ReadyNetwork, removeNetworks } from "./networks.ts";
 import type { Topology } from "./topology.ts";
 import { ensureOverlays } from "./vxlan.ts";
 import { createWireGuard } from "./wireguard.ts";
@@ -20,8 +20,8 @@ export interface MeshShell {
 export interface Applied {
 	/** The kernel has all of the mesh, the overlays and their entries: what a node acknowledges. */
 	readonly kernel: boolean;
-	/** The engine's id of each overlay that containers can be attached to. */
-	readonly networks: ReadonlyMap<NetworkId, string>;
+	/** The overlays that containers can be attached to. */
+	readonly networks: ReadonlyMap<NetworkId, ReadyNetwork>;
 	readonly problems: readonly string[];
 }
 

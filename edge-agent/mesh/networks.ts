@@ -11,13 +11,18 @@ import type { DockerNetwork } from "./topology.ts";
 export const networkLabel = "skein.network";
 
 export interface EnsuredNetworks {
-	/** The engine's id of each overlay that is there and as it should be. Attach by this, never by name. */
-	readonly ready: ReadonlyMap<NetworkId, string>;
+	/** The overlays that are there and as they should be. */
+	readonly ready: ReadonlyMap<NetworkId, ReadyNetwork>;
 	/** Bridges of networks that could not be removed because containers of people are still on them. */
 	readonly lingering: ReadonlySet<string>;
 	/** The engine was told something, and may have left a bridge down. */
 	readonly changed: boolean;
 	readonly problems: readonly string[];
+}
+
+/** An overlay that containers of this node can be attached to. */
+export interface ReadyNetwork extends DockerNetwork {
+	readonly engineId: string;
 }
 
 /** An engine's network, in its own JSON: what we read of it. */
@@ -73,14 +78,14 @@ export async function createNetworks(
 	docker: Docker,
 	wanted: readonly DockerNetwork[],
 ): Promise<Pick<EnsuredNetworks, "ready" | "changed" | "problems">> {
-	const ready = new Map<NetworkId, string>();
+	const ready = new Map<NetworkId, ReadyNetwork>();
 	const problems: string[] = [];
 	let changed = false;
 	const all = await docker.request<readonly EngineNetwork[]>("GET", "/networks");
 	for (const network of wanted) {
 		const seen = all.find(({ Labels }) => Labels?.[networkLabel] === network.id);
 		if (seen) {
-			if (isSame(network, seen)) ready.set(network.id, seen.Id);
+			if (isSame(network, seen)) ready.set(network.id, { ...network, engineId: seen.Id });
 			continue;
 		}
 		const other = all.find(({ Name }) => Name === network.name);
@@ -97,7 +102,7 @@ export async function createNetworks(
 				"/networks/create",
 				createBody(network),
 			);
-			ready.set(network.id, made.Id);
+			ready.set(network.id, { ...network, engineId: made.Id });
 			changed = true;
 		} catch (error) {
 			if (!(error instanceof DockerError)) throw error;

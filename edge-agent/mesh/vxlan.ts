@@ -43,7 +43,11 @@ export async function ensureOverlays(
 
 /** Lets a container that calls its own VIP hear itself: for every port of our bridges, after a container started. */
 export async function ensureHairpins(exec: Exec): Promise<void> {
-	await batch(exec, "ip", hairpins(await readLinks(exec)));
+	const missing = hairpins(await readLinks(exec));
+	// A container that ended meanwhile took its port along.
+	await batch(exec, "ip", missing).catch(async (error) => {
+		if (hairpins(await readLinks(exec)).length > 0) throw error;
+	});
 }
 
 /** `-force`: go on after a line that fails. The exit code tells of it all the same. */

@@ -5,14 +5,20 @@
 import { connectDocker, type Docker, lines } from "../../edge-agent/host/docker.ts";
 import { type Exec, exec } from "../../edge-agent/host/exec.ts";
 import { createMesh, isIntact } from "../../edge-agent/mesh/apply.ts";
+import { listAttached } from "../../edge-agent/mesh/attached.ts";
+import type { ReadyNetwork } from "../../edge-agent/mesh/networks.ts";
+import { createResolvers } from "../../edge-agent/mesh/resolv.ts";
 import { type Local, type Topology, topology } from "../../edge-agent/mesh/topology.ts";
+import { ensureHairpins } from "../../edge-agent/mesh/vxlan.ts";
 import { ensureKey } from "../../edge-agent/mesh/wireguard.ts";
 import type { Assignment } from "../../model/assignment.ts";
+import type { NetworkId } from "../../model/id.ts";
 
 export type Order =
 	| { readonly kind: "key" }
 	| { readonly kind: "apply"; readonly assignment: Assignment; readonly local: Local }
-	| { readonly kind: "intact" };
+	| { readonly kind: "intact" }
+	| { readonly kind: "attached" };
 
 /** Without an engine the networks that containers are attached to are left out. */
 const noDocker: Docker = {
@@ -34,6 +40,8 @@ const watched: Exec = (command, args, options) => {
 const docker = socket ? await connectDocker(socket) : noDocker;
 const mesh = createMesh(watched, docker, dir);
 let last: Topology | undefined;
+let ready: ReadonlyMap<NetworkId, ReadyNetwork> = new Map();
+if (socket) void listen();
 
 for await (const line of lines(Bun.stdin.stream())) {
 	changes = [];
@@ -41,6 +49,26 @@ for await (const line of lines(Bun.stdin.stream())) {
 		error: `${error.message} ${String(error.cause ?? "")}`,
 	}));
 	console.log(JSON.stringify(reply));
+}
+
+/** What an agent does when people run containers. */
+async function listen(): Promise<void> {
+	const resolvers = createResolvers(docker);
+	const filters = {
+		type: ["container", "network"],
+		event: ["create", "connect", "start", "destroy"],
+	};
+	for (;;) {
+		try {
+			for await (const event of docker.events(filters, new AbortController().signal)) {
+				void resolvers.heed(event, ready).catch(console.error);
+				if (event.Action === "start") void ensureHairpins(exec).catch(console.error);
+			}
+		} catch (error) {
+			console.error(String(error));
+		}
+		await Bun.sleep(200);
+	}
 }
 
 async function obey(order: Order): Promise<object> {
@@ -52,9 +80,12 @@ async function obey(order: Order): Promise<object> {
 			const wanted = socket ? last : { ...last, dockerNetworks: [] };
 			const started = performance.now();
 			const applied = await mesh.apply(wanted, Date.now(), new Set());
+			ready = applied.networks;
 			const networks = Object.fromEntries(applied.networks);
 			return { ...applied, networks, changes, tookMs: performance.now() - started };
 		}
+		case "attached":
+			return { attached: await listAttached(docker, ready) };
 		case "intact":
 			return { intact: last !== undefined && isIntact(last) };
 	}
