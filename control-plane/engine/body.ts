@@ -110,7 +110,6 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 const goTypes: Readonly<Record<string, string>> = {
 	string: "string",
-	number: "float64",
 	int: "int64",
 	boolean: "bool",
 	array: "[]string",
@@ -127,7 +126,9 @@ function complaint(issue: z.core.$ZodIssue | undefined, value: unknown, typeName
 	const expected = issue && "expected" in issue ? String(issue.expected) : "int";
 	const field = [typeName, ...path.filter((key) => typeof key === "string")].join(".");
 	const what = typeof found === "number" ? `number ${found}` : goKind(found);
-	const type = issue?.code === "too_small" ? "uint64" : (goTypes[expected] ?? expected);
+	const isWhole = issue && "format" in issue && issue.format === "safeint";
+	const known = isWhole || expected === "number" ? "int64" : (goTypes[expected] ?? expected);
+	const type = issue?.code === "too_small" ? "uint64" : known;
 	if (issue?.code === "invalid_value") return `invalid ${field}: ${JSON.stringify(found)}`;
 	return `json: cannot unmarshal ${what} into Go struct field ${field} of type ${type}`;
 }

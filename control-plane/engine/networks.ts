@@ -100,7 +100,7 @@ export function networkRoutes(): Hono<DoorEnv> {
 			const unused = [...snapshot.networks.values()].filter(
 				(network) => !network.ingress && userOf(network, snapshot) === undefined,
 			);
-			if (unused.length === 0) return c.json({ NetworksDeleted: null });
+			if (unused.length === 0) return c.json({ NetworksDeleted: [] });
 			throw forbidden(
 				"overlay networks are shared by the whole cluster and are not pruned: " +
 					`docker network rm ${unused.map(({ name }) => name).join(" ")}`,

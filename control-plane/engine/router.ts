@@ -35,8 +35,9 @@ export function engine(deps: EngineDeps): Hono<DoorEnv> {
 	for (const each of routes) api.route("/", each);
 
 	const door = new Hono<DoorEnv>();
-	door.onError((error) => {
-		if (error instanceof Refusal) return withHeaders(answerTo(error), false);
+	door.onError((error, c) => {
+		if (error instanceof Refusal)
+			return withHeaders(answerTo(error), c.get("cluster") !== undefined);
 		deps.onFault(error);
 		const broken = {
 			message: "internal error: the request was not carried out; see the control plane's log",

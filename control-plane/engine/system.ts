@@ -119,7 +119,7 @@ async function info(c: EngineContext, version: string) {
 		Images: 0,
 		Driver: "overlay2",
 		DriverStatus: [],
-		Plugins: { Volume: ["local"], Network: ["overlay"], Authorization: null, Log: [] },
+		Plugins: { Volume: ["local"], Network: ["overlay"], Authorization: [], Log: [] },
 		MemoryLimit: true,
 		SwapLimit: true,
 		CpuCfsPeriod: true,
@@ -147,7 +147,7 @@ async function info(c: EngineContext, version: string) {
 		RegistryConfig: { InsecureRegistryCIDRs: ["127.0.0.0/8"], IndexConfigs: {}, Mirrors: [] },
 		NCPU: Math.floor(sum((node) => node.description.nanoCpus) / 1e9),
 		MemTotal: sum((node) => node.description.memoryBytes),
-		GenericResources: null,
+		GenericResources: [],
 		DockerRootDir: "",
 		HttpProxy: "",
 		HttpsProxy: "",
@@ -187,7 +187,7 @@ async function info(c: EngineContext, version: string) {
 					LocalNodeState: "inactive",
 					ControlAvailable: false,
 					Error: "",
-					RemoteManagers: null,
+					RemoteManagers: [],
 				},
 	};
 }

@@ -5,7 +5,7 @@ import { Hono } from "hono";
 import type { NodeId, ServiceId } from "../../model/id.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Task } from "../../model/task.ts";
-import { isBefore } from "../../model/taskstate.ts";
+import { taskStates } from "../../model/taskstate.ts";
 import type { DoorEnv } from "../cluster.ts";
 import { inOrder, toEngine } from "./convert/task.ts";
 import { clusterOf } from "./door.ts";
@@ -45,6 +45,7 @@ export function taskRoutes(): Hono<DoorEnv> {
 }
 
 export function select(snapshot: Snapshot, filters: Filters): Task[] {
+	for (const state of filters.get("desired-state") ?? []) checkDesired(state);
 	const ofServices = idsOf(filters, "service", (asked) => serviceId(snapshot, asked));
 	const ofNodes = idsOf<NodeId | null>(filters, "node", (asked) => findNode(snapshot, asked).id);
 	const found = among(snapshot, ofServices, ofNodes).filter((task) => {
@@ -55,7 +56,7 @@ export function select(snapshot: Snapshot, filters: Filters): Task[] {
 			(ofServices?.has(task.service) ?? true) &&
 			(ofNodes?.has(task.node) ?? true) &&
 			hasLabels(filters, service?.spec.labels ?? {}) &&
-			anyOf(filters, "desired-state", (state) => isDesired(task, state)) &&
+			anyOf(filters, "desired-state", (state) => state === task.desired) &&
 			anyOf(filters, "runtime", (runtime) => runtime === "container") &&
 			anyOf(
 				filters,
@@ -95,16 +96,8 @@ function serviceId(snapshot: Snapshot, asked: string): ServiceId {
 	return findService(snapshot, asked).id;
 }
 
-function isDesired(task: Task, state: string): boolean {
-	switch (state) {
-		case "running":
-			return !isBefore("running", task.desired) && task.desired !== "ready";
-		case "accepted":
-		case "ready":
-			return task.desired === state;
-		case "shutdown":
-			return isBefore("running", task.desired) && task.desired !== "remove";
-		default:
-			throw fault(`Invalid desired-state filter: '${state}'`);
-	}
+function checkDesired(state: string): void {
+	// Docker has one state more than we do.
+	if (state === "allocated" || taskStates.some((known) => known === state)) return;
+	throw fault(`Invalid desired-state filter: '${state}'`);
 }

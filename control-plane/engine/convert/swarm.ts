@@ -77,12 +77,18 @@ export function fromEngine(asked: SwarmDocument): AskedSwarm {
 			Object.entries(defaults).map(([key, value]) => {
 				const given = asked[key];
 				if (typeof value !== "object") return [key, value];
-				return [key, { ...value, ...(typeof given === "object" ? given : {}) }];
+				return [key, { ...value, ...said(given) }];
 			}),
 		),
 	};
 	// Docker takes a negative limit for "keep all"; we keep a great many.
 	return { document, taskHistory: taskHistory < 0 ? 1000 : taskHistory };
+}
+
+/** `docker swarm init` sends zeros for what its user did not say. */
+function said(given: unknown): Document {
+	if (typeof given !== "object" || given === null) return {};
+	return Object.fromEntries(Object.entries(given).filter(([, value]) => value !== 0));
 }
 
 export function poolsOf(asked: readonly string[]): string[] {
