@@ -1,0 +1,179 @@
+// The control plane as a process: killed at any moment, ended by hand, started twice, run beside another one.
+
+import { afterEach, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
+import { mkdtemp, rm, stat } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type BunProcess, startBun } from "../runtimes.ts";
+import { hasSqld, startSqld } from "../store/databases.ts";
+import { agentOf, describeMachine, joinAgent } from "./agent.ts";
+
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+	for (const clean of cleanups.splice(0).reverse()) await clean();
+});
+
+async function newFolder(): Promise<string> {
+	const folder = await mkdtemp(join(tmpdir(), "skein-process-"));
+	cleanups.push(() => rm(folder, { recursive: true, force: true }));
+	return folder;
+}
+
+async function start(options: Parameters<typeof startBun>[0]): Promise<BunProcess> {
+	const started = await startBun(options);
+	cleanups.push(async () => {
+		started.process.kill("SIGKILL");
+		await started.process.exited;
+		if (!options.data) await rm(started.data, { recursive: true, force: true });
+	});
+	return started;
+}
+
+const ask = (at: BunProcess, path: string, init: RequestInit = {}) =>
+	fetch(`${at.url}${path}`, {
+		...init,
+		headers: { Authorization: `Bearer ${at.token}`, ...init.headers },
+	});
+
+const createNetwork = (at: BunProcess, name: string) =>
+	ask(at, "/networks/create", {
+		method: "POST",
+		headers: { "Content-Type": "application/json" },
+		body: JSON.stringify({ Name: name, Driver: "overlay", Attachable: true }),
+	});
+
+const networkNames = async (at: BunProcess) =>
+	((await (await ask(at, "/networks")).json()) as { Name: string }[]).map(({ Name }) => Name);
+
+const workerToken = async (at: BunProcess) =>
+	((await (await ask(at, "/swarm")).json()) as { JoinTokens: { Worker: string } }).JoinTokens
+		.Worker;
+
+test("killed in the middle of commits, again and again, it starts again and has all that it confirmed", async () => {
+	const data = await newFolder();
+	const confirmed: string[] = [];
+	let token = "";
+	let credential: Awaited<ReturnType<typeof joinAgent>> | undefined;
+	for (let life = 0; life < 3; life++) {
+		const at = await start({ data });
+		if (life === 0) {
+			token = await workerToken(at);
+			credential = await joinAgent(at.url, token, describeMachine(1));
+		}
+		expect(await workerToken(at)).toBe(token);
+		// Four at a time, until the kill breaks them all off.
+		const writers = Array.from({ length: 4 }, async (_, writer) => {
+			for (let n = 0; ; n++) {
+				const name = `net-${life}-${writer}-${n}`;
+				const reply = await createNetwork(at, name).catch(() => undefined);
+				if (reply?.status !== 201) return;
+				confirmed.push(name);
+			}
+		});
+		const enough = confirmed.length + 20;
+		while (confirmed.length < enough) await Bun.sleep(1);
+		at.process.kill("SIGKILL");
+		await Promise.all([...writers, at.process.exited]);
+	}
+	const at = await start({ data });
+	expect(await networkNames(at)).toEqual(expect.arrayContaining(confirmed));
+	if (!credential) throw new Error("no agent joined");
+	const reply = await agentOf(at.url, credential).poll();
+	expect(reply.assignment?.networks.length).toBeGreaterThanOrEqual(confirmed.length);
+}, 60_000);
+
+test("ended by hand it leaves no socket, and agents that wait are not told that they were removed", async () => {
+	const at = await start({ data: await newFolder() });
+	expect((await stat(at.socket)).mode & 0o777).toBe(0o660);
+	expect((await stat(join(at.data, "token"))).mode & 0o777).toBe(0o600);
+	const agent = await joinAgent(at.url, await workerToken(at), describeMachine(1));
+	const held = await agent.poll();
+	const outcome = agent.poll(held).then(
+		() => "answered",
+		(error: unknown) => String(error),
+	);
+	await Bun.sleep(100);
+	at.process.kill("SIGTERM");
+	expect(await at.process.exited).toBe(0);
+	expect(existsSync(at.socket)).toBe(false);
+	expect(await outcome).not.toContain("410");
+}, 30_000);
+
+test("a second one on the same data, or the same socket, is refused by name", async () => {
+	const at = await start({ data: await newFolder() });
+	const second = (env: Record<string, string>) =>
+		startBun({ data: at.data, env }).then(
+			() => "started",
+			(error: unknown) => String(error),
+		);
+	const other = join(await newFolder(), "other.sock");
+	expect(await second({ SKEIN_SOCKET: other })).toContain(join(at.data, "skein.db"));
+	expect(await second({})).toContain(at.socket);
+	expect((await ask(at, "/info")).status).toBe(200);
+}, 30_000);
+
+test("the socket needs no token; there the cluster is erased, its agents told, and another one made", async () => {
+	const at = await start({ data: await newFolder() });
+	const local = (path: string, init: RequestInit = {}) =>
+		fetch(`http://skein${path}`, { ...init, unix: at.socket });
+	const agent = await joinAgent(at.url, await workerToken(at), describeMachine(1));
+	const erased = await local("/swarm/leave?force=1", { method: "POST" });
+	expect(erased.status).toBe(200);
+	const told = await agent.report({});
+	expect(told.status).toBe(410);
+	expect(await told.text()).toContain("erased");
+	expect((await local("/nodes")).status).toBe(503);
+	const made = await local("/swarm/init", {
+		method: "POST",
+		headers: { "Content-Type": "application/json" },
+		body: JSON.stringify({ ListenAddr: "0.0.0.0:2377", AdvertiseAddr: "10.46.181.146" }),
+	});
+	expect(made.status).toBe(200);
+	expect((await local("/nodes")).status).toBe(200);
+	// The old cluster's agent stays out of the new one.
+	expect((await agent.report({})).status).toBe(410);
+	const fresh = await joinAgent(at.url, await workerToken(at), describeMachine(1));
+	expect((await fresh.report({})).status).toBe(200);
+}, 30_000);
+
+test("an erased cluster stays erased when the process starts again", async () => {
+	const data = await newFolder();
+	const first = await start({ data });
+	await fetch("http://skein/swarm/leave?force=1", { method: "POST", unix: first.socket });
+	await first.stop();
+	const second = await start({ data });
+	expect((await ask(second, "/nodes")).status).toBe(503);
+}, 30_000);
+
+test.skipIf(!hasSqld)(
+	"two processes on one database server: what one decides, the other's agents hear",
+	async () => {
+		const database = await startSqld();
+		cleanups.push(() => database.stop());
+		const env = { SKEIN_DATABASE_URL: database.url, SKEIN_KEY: "one key for both" };
+		const one = await start({ env });
+		const two = await start({ env });
+		expect(await workerToken(two)).toBe(await workerToken(one));
+		const agent = await joinAgent(two.url, await workerToken(one), describeMachine(1));
+		// Known to the one although it joined by the other.
+		expect((await agentOf(one.url, agent).report({})).status).toBe(200);
+		let held = await agent.poll();
+		for (;;) {
+			const next = await agent.poll(held);
+			held = { ...next, assignment: next.assignment ?? held.assignment };
+			if (!next.assignment) break;
+		}
+		const waiting = agent.poll(held);
+		expect((await createNetwork(one, "from-one")).status).toBe(201);
+		let news = await waiting;
+		if (!news.assignment) news = await agent.poll(held);
+		expect(news.assignment?.networks.length).toBe((held.assignment?.networks.length ?? 0) + 1);
+		const made = await Promise.all(
+			Array.from({ length: 20 }, (_, n) => createNetwork(n % 2 ? one : two, `both-${n}`)),
+		);
+		expect(made.map(({ status }) => status)).toEqual(Array.from({ length: 20 }, () => 201));
+		expect((await networkNames(one)).sort()).toEqual((await networkNames(two)).sort());
+	},
+	60_000,
+);
