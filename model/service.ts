@@ -181,6 +181,13 @@ export interface Service {
 	readonly removing: boolean;
 }
 
+/** Neither an update nor a removal is under way. */
+export function isSettled({ removing, updateStatus }: Service): boolean {
+	return (
+		!removing && updateStatus?.state !== "updating" && updateStatus?.state !== "rollback_started"
+	);
+}
+
 /** One version of a service's template, kept while a task runs it. */
 export interface TemplateVersion {
 	readonly service: ServiceId;

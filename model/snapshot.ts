@@ -7,10 +7,12 @@ import type { Change } from "./change.ts";
 import type { Cluster } from "./cluster.ts";
 import type { NetworkId, NodeId, ServiceId, TaskId } from "./id.ts";
 import { must } from "./invariant.ts";
+import { LoadIndex, type Loads } from "./load.ts";
+import { parseAddress, showAddress } from "./cidr.ts";
 import type { Lease, Network } from "./network.ts";
 import type { Node } from "./node.ts";
-import type { Service, TemplateVersion } from "./service.ts";
-import type { Task, TaskStatus } from "./task.ts";
+import { isSettled as isSettledService, type Service, type TemplateVersion } from "./service.ts";
+import { isSettled as isSettledTask, type Task, type TaskStatus } from "./task.ts";
 import { rankOf } from "./taskstate.ts";
 
 export interface Snapshot {
@@ -28,7 +30,23 @@ export interface Snapshot {
 	leasesOfNetwork(id: NetworkId): ReadonlyMap<string, Lease>;
 	/** The lease that the holder has in the network, unless it was released. */
 	leaseOf(network: NetworkId, holder: string): Lease | undefined;
+	/** The lowest address from `from` on at which no lease begins. Costs nothing when asked again from there. */
+	lowestUnleased(network: NetworkId, from: number): number;
+	readonly unsettled: Unsettled;
+	/** How busy the nodes are. */
+	readonly loads: Loads;
 }
+
+/** What time or another node's report may move: every plan looks at these, whatever its scope, and need not search. */
+export interface Unsettled {
+	readonly tasks: ReadonlyMap<TaskId, Task>;
+	readonly services: ReadonlyMap<ServiceId, Service>;
+	/** Released ones, that rest; by `leaseKey`. */
+	readonly leases: ReadonlyMap<string, Lease>;
+}
+
+export const leaseKey = ({ network, address }: Pick<Lease, "network" | "address">) =>
+	`${network} ${address}`;
 
 const none: ReadonlyMap<never, never> = new Map<never, never>();
 
@@ -44,6 +62,15 @@ export class Facts implements Snapshot {
 	readonly #templates = new Map<ServiceId, Map<number, TemplateVersion>>();
 	readonly #leases = new Map<NetworkId, Map<string, Lease>>();
 	readonly #leaseOfHolder = new Map<NetworkId, Map<string, Lease>>();
+	/** Where the last search for an unleased address began, and how far it got. */
+	readonly #lowest = new Map<NetworkId, { readonly from: number; at: number }>();
+	readonly unsettled = {
+		tasks: new Map<TaskId, Task>(),
+		services: new Map<ServiceId, Service>(),
+		leases: new Map<string, Lease>(),
+	};
+
+	readonly loads = new LoadIndex();
 
 	constructor(cluster: Cluster) {
 		this.cluster = cluster;
@@ -73,6 +100,15 @@ export class Facts implements Snapshot {
 		return this.#leaseOfHolder.get(network)?.get(holder);
 	}
 
+	lowestUnleased(network: NetworkId, from: number): number {
+		const leases = this.leasesOfNetwork(network);
+		const known = this.#lowest.get(network);
+		let at = known?.from === from ? known.at : from;
+		while (leases.has(showAddress(at))) at++;
+		this.#lowest.set(network, { from, at });
+		return at;
+	}
+
 	/** Makes the change so, as the store would: decisions overwrite decisions, reports only move forward. */
 	apply(change: Change): void {
 		switch (change.kind) {
@@ -84,20 +120,26 @@ export class Facts implements Snapshot {
 				return;
 			case "remove-node":
 				this.nodes.delete(change.id);
+				this.loads.removeNode(change.id);
 				return;
 			case "put-network":
 				this.networks.set(change.network.id, change.network);
 				return;
 			case "remove-network":
 				this.networks.delete(change.id);
+				for (const lease of this.leasesOfNetwork(change.id).values()) {
+					this.unsettled.leases.delete(leaseKey(lease));
+				}
 				this.#leases.delete(change.id);
 				this.#leaseOfHolder.delete(change.id);
+				this.#lowest.delete(change.id);
 				return;
 			case "put-service":
-				this.services.set(change.service.id, change.service);
+				this.setService(change.service);
 				return;
 			case "remove-service":
 				this.services.delete(change.id);
+				this.unsettled.services.delete(change.id);
 				this.#templates.delete(change.id);
 				return;
 			case "put-template":
@@ -134,20 +176,35 @@ export class Facts implements Snapshot {
 	/** Whole, reported fields included: what the store read. */
 	setNode(node: Node): void {
 		this.nodes.set(node.id, node);
+		this.loads.putNode(node);
+	}
+
+	setService(service: Service): void {
+		this.services.set(service.id, service);
+		if (isSettledService(service)) this.unsettled.services.delete(service.id);
+		else this.unsettled.services.set(service.id, service);
 	}
 
 	/** Whole, status included: what the store read. */
 	setTask(task: Task): void {
-		this.removeTask(task.id);
+		this.loads.change(this.tasks.get(task.id), task);
+		this.#forgetTask(task.id);
 		this.tasks.set(task.id, task);
 		inner(this.#tasksOfService, task.service).set(task.id, task);
 		if (task.node) inner(this.#tasksOfNode, task.node).set(task.id, task);
+		if (!isSettledTask(task)) this.unsettled.tasks.set(task.id, task);
 	}
 
 	removeTask(id: TaskId): void {
+		this.loads.change(this.tasks.get(id), undefined);
+		this.#forgetTask(id);
+	}
+
+	#forgetTask(id: TaskId): void {
 		const task = this.tasks.get(id);
 		if (!task) return;
 		this.tasks.delete(id);
+		this.unsettled.tasks.delete(id);
 		drop(this.#tasksOfService, task.service, id);
 		if (task.node) drop(this.#tasksOfNode, task.node, id);
 	}
@@ -156,12 +213,17 @@ export class Facts implements Snapshot {
 		this.removeLease(lease.network, lease.address);
 		inner(this.#leases, lease.network).set(lease.address, lease);
 		if (lease.releasedMs === 0) inner(this.#leaseOfHolder, lease.network).set(lease.holder, lease);
+		else this.unsettled.leases.set(leaseKey(lease), lease);
 	}
 
 	removeLease(network: NetworkId, address: string): void {
 		const lease = this.#leases.get(network)?.get(address);
 		if (!lease) return;
 		drop(this.#leases, network, address);
+		this.unsettled.leases.delete(leaseKey(lease));
+		const known = this.#lowest.get(network);
+		const value = parseAddress(address) ?? 0;
+		if (known && value >= known.from && value < known.at) known.at = value;
 		if (this.#leaseOfHolder.get(network)?.get(lease.holder)?.address === address) {
 			drop(this.#leaseOfHolder, network, lease.holder);
 		}

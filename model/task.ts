@@ -2,7 +2,7 @@
 
 import type { NetworkId, NodeId, ServiceId, TaskId } from "./id.ts";
 import type { PortSpec } from "./service.ts";
-import type { TaskState } from "./taskstate.ts";
+import { isBefore, isTerminal, type TaskState } from "./taskstate.ts";
 
 export type Health = "none" | "starting" | "healthy" | "unhealthy";
 
@@ -64,6 +64,21 @@ export const unstarted: TaskStatus = {
 	exitCode: null,
 	ports: [],
 };
+
+/** Nothing is due for it: it runs, serves and is meant to, or it ended and is kept as history. */
+export function isSettled({ desired, serving, status }: Task): boolean {
+	if (isTerminal(status.state)) return desired === "shutdown" && !serving;
+	return desired === "running" && status.state === "running" && serving && isHealthy(status);
+}
+
+export function isHealthy({ health }: Pick<TaskStatus, "health">): boolean {
+	return health === "none" || health === "healthy";
+}
+
+/** It is meant to run, now or when its time has come. */
+export function isMeantToRun({ desired }: Pick<Task, "desired">): boolean {
+	return !isBefore("running", desired);
+}
 
 /** The place a task fills: its number, or its node in a global service. Names the slot's leases. */
 export function slotKey(task: Pick<Task, "service" | "slot" | "node">): string {

@@ -29,8 +29,8 @@ const ready: Filter = {
 
 const resources: Filter = {
 	admits: ({ template: { reservations } }, info) =>
-		(reservations.nanoCpus === 0 || reservations.nanoCpus <= info.freeNanoCpus) &&
-		(reservations.memoryBytes === 0 || reservations.memoryBytes <= info.freeMemoryBytes),
+		(reservations.nanoCpus === 0 || reservations.nanoCpus <= info.holdings.freeNanoCpus) &&
+		(reservations.memoryBytes === 0 || reservations.memoryBytes <= info.holdings.freeMemoryBytes),
 	explain: on("insufficient resources"),
 };
 
@@ -45,7 +45,7 @@ const constraints: Filter = {
 const platforms: Filter = { admits: hasPlatform, explain: on("unsupported platform") };
 
 const hostPorts: Filter = {
-	admits: (demand, info) => demand.hostPortKeys.every((key) => !info.hostPorts.has(key)),
+	admits: (demand, info) => demand.hostPortKeys.every((key) => !info.holdings.hostPorts.has(key)),
 	explain: on("host-mode port already in use"),
 };
 

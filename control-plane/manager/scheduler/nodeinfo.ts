@@ -1,72 +1,118 @@
 // What the scheduler counts of a node: its tasks, what they reserve, the ports they hold.
 //
 // The counts are the scheduler's own working copy and rise with each placement; the snapshot never changes under it.
+// Nothing is counted before it is asked for: placing one task among thousands of nodes looks at a few of them.
 
 import type { NodeId, ServiceId } from "../../../model/id.ts";
 import { must } from "../../../model/invariant.ts";
+import { isLessBusy, type Load, rankAmong } from "../../../model/load.ts";
 import type { Node } from "../../../model/node.ts";
 import type { PortSpec, TaskTemplate } from "../../../model/service.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
-import type { Task } from "../../../model/task.ts";
-import { isBefore, isTerminal } from "../../../model/taskstate.ts";
+import { isTerminal } from "../../../model/taskstate.ts";
 
 export interface NodeInfo {
 	readonly node: Node;
+	readonly index: number;
 	/** Tasks meant to run there, of all services. */
 	active: number;
+	readonly holdings: Holdings;
+}
+
+/** What the tasks there leave of the node, those included that were told to stop and have not yet. */
+export interface Holdings {
 	freeNanoCpus: number;
 	freeMemoryBytes: number;
-	/** `tcp/8080`, with the service that holds it. */
-	readonly hostPorts: Map<string, ServiceId>;
+	/** `tcp/8080` */
+	readonly hostPorts: Set<string>;
 }
 
 /** All nodes, the least busy first, and so they stay while tasks are placed. */
 export interface Roster {
-	readonly sorted: readonly NodeInfo[];
 	get(id: NodeId): NodeInfo | undefined;
+	/** In order, from the least busy on; what is raised meanwhile may come again. */
+	walk(): Iterator<NodeInfo, undefined>;
 	/** One task more that is meant to run there. */
 	raise(info: NodeInfo): void;
 }
 
 export function rosterOf(snapshot: Snapshot): Roster {
+	const { sorted, changed } = snapshot.loads;
 	const infos = new Map<NodeId, NodeInfo>();
-	for (const node of snapshot.nodes.values()) infos.set(node.id, nodeInfoOf(snapshot, node));
-	const sorted = [...infos.values()].sort((a, b) => (isLessBusy(a, b) ? -1 : 1));
+	/** The nodes that do not stand where `sorted` has them, in order. */
+	const moved: NodeInfo[] = [];
+	const isMoved = new Set<NodeId>(changed.keys());
+
+	const infoOf = ({ id, index, active }: Load): NodeInfo | undefined => {
+		const known = infos.get(id);
+		const node = snapshot.nodes.get(id);
+		if (known || !node) return known;
+		const info = nodeInfoOf(snapshot, node, { index, active });
+		infos.set(id, info);
+		return info;
+	};
+	for (const load of changed.values()) {
+		const info = load && infoOf(load);
+		if (info) moved.splice(rankAmong(moved, info), 0, info);
+	}
+
 	return {
-		sorted,
-		get: (id) => infos.get(id),
+		get(id) {
+			const index = snapshot.loads.indexOf(id);
+			if (index === undefined) return undefined;
+			return infoOf({ id, index, active: snapshot.loads.activeOn(id) });
+		},
+		*walk() {
+			// Raising one that was given takes it out from under `at` and puts it in further on: nothing is left out.
+			let [still, at] = [0, 0];
+			for (;;) {
+				const load = sorted[still];
+				if (load && isMoved.has(load.id)) {
+					still++;
+					continue;
+				}
+				const other = moved[at];
+				if (!load && !other) return undefined;
+				const mine = load && (!other || isLessBusy(load, other)) ? infoOf(load) : other;
+				if (mine) yield mine;
+				if (mine === undefined || mine !== other) still++;
+				else if (moved[at] === mine) at++;
+			}
+		},
 		raise(info) {
-			sorted.splice(positionOf(sorted, info), 1);
+			const { id } = info.node;
+			if (isMoved.has(id)) moved.splice(rankAmong(moved, info), 1);
+			isMoved.add(id);
 			info.active++;
-			sorted.splice(positionOf(sorted, info), 0, info);
+			moved.splice(rankAmong(moved, info), 0, info);
 		},
 	};
 }
 
-/** The index breaks ties, so that one snapshot always gives one plan. */
-export function isLessBusy(a: NodeInfo, b: NodeInfo): boolean {
-	return a.active === b.active ? a.node.index < b.node.index : a.active < b.active;
-}
-
-/** Where it stands, or would have to. */
-function positionOf(sorted: readonly NodeInfo[], info: NodeInfo): number {
-	let [low, high] = [0, sorted.length];
-	while (low < high) {
-		const middle = (low + high) >> 1;
-		if (isLessBusy(sorted[middle] as NodeInfo, info)) low = middle + 1;
-		else high = middle;
-	}
-	return low;
-}
-
 /** The node as its tasks leave it; those of one service may be left out of the count. */
-export function nodeInfoOf(snapshot: Snapshot, node: Node, without?: ServiceId): NodeInfo {
-	const info: NodeInfo = {
+export function nodeInfoOf(
+	snapshot: Snapshot,
+	node: Node,
+	{ index, active }: Omit<Load, "id">,
+	without?: ServiceId,
+): NodeInfo {
+	let holdings: Holdings | undefined;
+	return {
 		node,
-		active: 0,
+		index,
+		active,
+		get holdings() {
+			holdings ??= holdingsOf(snapshot, node, without);
+			return holdings;
+		},
+	};
+}
+
+function holdingsOf(snapshot: Snapshot, node: Node, without: ServiceId | undefined): Holdings {
+	const holdings = {
 		freeNanoCpus: node.description.nanoCpus,
 		freeMemoryBytes: node.description.memoryBytes,
-		hostPorts: new Map(),
+		hostPorts: new Set<string>(),
 	};
 	for (const task of snapshot.tasksOfNode(node.id).values()) {
 		if (isTerminal(task.status.state) || task.service === without) continue;
@@ -74,27 +120,30 @@ export function nodeInfoOf(snapshot: Snapshot, node: Node, without?: ServiceId):
 			snapshot.template(task.service, task.templateVersion),
 			"a task's template is kept as long as the task",
 		);
-		occupy(info, task.service, version);
-		if (isActive(task)) info.active++;
+		take(holdings, version);
 	}
-	return info;
+	return holdings;
 }
 
-/** It is meant to run: counts in the spread, while one told to stop only holds on to what it reserved. */
-export function isActive(task: Task): boolean {
-	return !isTerminal(task.status.state) && !isBefore("running", task.desired);
+/** The node gets a task of that template. */
+export function occupy(info: NodeInfo, version: Occupant): void {
+	const { nanoCpus, memoryBytes } = version.template.reservations;
+	if (nanoCpus > 0 || memoryBytes > 0 || version.hostPorts.length > 0) {
+		take(info.holdings, version);
+	}
 }
 
-export function occupy(
-	info: NodeInfo,
-	service: ServiceId,
-	version: { readonly template: TaskTemplate; readonly hostPorts: readonly PortSpec[] },
-): void {
-	info.freeNanoCpus -= version.template.reservations.nanoCpus;
-	info.freeMemoryBytes -= version.template.reservations.memoryBytes;
-	for (const port of version.hostPorts) {
+interface Occupant {
+	readonly template: Pick<TaskTemplate, "reservations">;
+	readonly hostPorts: readonly PortSpec[];
+}
+
+function take(holdings: Holdings, { template: { reservations }, hostPorts }: Occupant): void {
+	holdings.freeNanoCpus -= reservations.nanoCpus;
+	holdings.freeMemoryBytes -= reservations.memoryBytes;
+	for (const port of hostPorts) {
 		const key = hostPortKey(port);
-		if (key) info.hostPorts.set(key, service);
+		if (key) holdings.hostPorts.add(key);
 	}
 }
 

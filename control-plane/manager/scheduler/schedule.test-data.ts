@@ -3,13 +3,14 @@
 import type { Cluster } from "../../../model/cluster.ts";
 import type { ClusterId, NodeId, ServiceId, TaskId } from "../../../model/id.ts";
 import { must } from "../../../model/invariant.ts";
+import { isActive } from "../../../model/load.ts";
 import type { Node } from "../../../model/node.ts";
 import type { Placement, PortSpec, Service, TaskTemplate } from "../../../model/service.ts";
 import { Facts, type Snapshot } from "../../../model/snapshot.ts";
 import { type Task, type TaskStatus, unstarted } from "../../../model/task.ts";
 import { labelOf } from "./constraint.ts";
 import { demandOf, explain, type Filter, refusalOf } from "./filters.ts";
-import { isActive, nodeInfoOf } from "./nodeinfo.ts";
+import { nodeInfoOf } from "./nodeinfo.ts";
 import type { Placed, Unplaced } from "./schedule.ts";
 
 export const gigabyte = 2 ** 30;
@@ -254,12 +255,18 @@ export function scheduleNaively(
 	return outcomes;
 }
 
+const idle = { index: 0, active: 0 };
+
 function placeNaively(all: Snapshot, one: Task): Placed | Unplaced {
 	const demand = demandOf(all, one.service, one.templateVersion);
 	const refusals = new Map<Filter, number>();
 	let suitable: Node[] = [];
 	for (const candidate of all.nodes.values()) {
-		const refusal = refusalOf(demand, nodeInfoOf(all, candidate), count(all, one, [candidate]));
+		const refusal = refusalOf(
+			demand,
+			nodeInfoOf(all, candidate, idle),
+			count(all, one, [candidate]),
+		);
 		if (refusal) refusals.set(refusal, (refusals.get(refusal) ?? 0) + 1);
 		else suitable.push(candidate);
 	}

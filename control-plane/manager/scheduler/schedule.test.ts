@@ -3,6 +3,7 @@ import fc from "fast-check";
 import type { Service } from "../../../model/service.ts";
 import type { Facts, Snapshot } from "../../../model/snapshot.ts";
 import type { Task } from "../../../model/task.ts";
+import { Draft } from "../draft.ts";
 import { demandOf, refusalOf } from "./filters.ts";
 import { nodeInfoOf } from "./nodeinfo.ts";
 import {
@@ -454,9 +455,26 @@ describe("whatever the cluster", () => {
 							one.status.state !== "failed",
 					).length;
 					const demand = demandOf(all, waits.service, 1);
-					expect(refusalOf(demand, nodeInfoOf(all, there), ofService)).toBeUndefined();
+					expect(
+						refusalOf(demand, nodeInfoOf(all, there, { index: 0, active: 0 }), ofService),
+					).toBeUndefined();
 					all.setTask({ ...waits, node: there.id });
 				}
+			}),
+		);
+	});
+
+	test("a draft is as good as facts", () => {
+		fc.assert(
+			fc.property(anyCluster, fc.array(fc.nat(40)), (make, ends) => {
+				const all = make();
+				const draft = new Draft(make());
+				for (const [at, one] of [...all.tasks.values()].entries()) {
+					if (!ends.includes(at) || one.node === null) continue;
+					all.apply({ kind: "put-task", task: { ...one, desired: "shutdown" } });
+					draft.put({ kind: "put-task", task: { ...one, desired: "shutdown" } });
+				}
+				expect(schedule(draft, waitingIn(draft))).toEqual(schedule(all, waitingIn(all)));
 			}),
 		);
 	});

@@ -64,7 +64,7 @@ function* placeGroup(
 			yield [id, { kind: "unplaced", reason: explain(refusals) }];
 			continue;
 		}
-		occupy(candidate.info, service, demand);
+		occupy(candidate.info, demand);
 		roster.raise(candidate.info);
 		candidate.ofService++;
 		picker.putBack(candidate);
@@ -78,9 +78,12 @@ function* placeGroup(
  */
 export function eligible(snapshot: Snapshot, service: Service, node: Node): string | undefined {
 	const demand = demandOf(snapshot, service.id, service.templateVersion);
-	const refusal = refusalOf(demand, nodeInfoOf(snapshot, node, service.id), 0);
+	const refusal = refusalOf(demand, nodeInfoOf(snapshot, node, idle, service.id), 0);
 	return refusal ? explain(new Map([[refusal, 1]])) : undefined;
 }
+
+/** No filter asks how busy a node is. */
+const idle = { index: 0, active: 0 };
 
 /** May a task of the service that runs on the node stay there? A paused or full node keeps what it has. */
 export function mayStay(snapshot: Snapshot, service: Service, node: Node): boolean {

@@ -2,11 +2,12 @@
 // anybody has. With spread preferences, the branches of each label are filled evenly first.
 
 import type { NodeId, ServiceId } from "../../../model/id.ts";
+import { isActive, isLessBusy } from "../../../model/load.ts";
 import type { Node } from "../../../model/node.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
 import { labelOf } from "./constraint.ts";
 import { type Heap, heapOf } from "./heap.ts";
-import { isActive, isLessBusy, type NodeInfo, type Roster } from "./nodeinfo.ts";
+import type { NodeInfo, Roster } from "./nodeinfo.ts";
 
 /** A node in the eyes of one service. */
 export interface Candidate {
@@ -99,14 +100,17 @@ function plainPicker(
 		rest.push(candidateOf(info, standings));
 	}
 	const heap = heapOf(rest, isBetter);
-	let at = 0;
+	const walk = roster.walk();
+	let walked = false;
 	const pickUntouched = () => {
-		for (; at < roster.sorted.length; at++) {
-			const info = roster.sorted[at] as NodeInfo;
-			if (known.has(info.node.id)) continue;
-			known.add(info.node.id);
-			const candidate = candidateOf(info, standings);
-			if (admits(candidate)) return candidate;
+		while (!walked) {
+			const { value: info, done } = walk.next();
+			if (done) walked = true;
+			else if (!known.has(info.node.id)) {
+				known.add(info.node.id);
+				const candidate = candidateOf(info, standings);
+				if (admits(candidate)) return candidate;
+			}
 		}
 		return undefined;
 	};
@@ -137,7 +141,9 @@ function branchPicker(
 	admits: (candidate: Candidate) => boolean,
 ): Picker {
 	const root = branch();
-	for (const info of roster.sorted) {
+	const walk = roster.walk();
+	for (let next = walk.next(); !next.done; next = walk.next()) {
+		const info = next.value;
 		const candidate = candidateOf(info, standings);
 		const path = pathTo(root, info.node, labels);
 		for (const part of path) part.tasks += candidate.ofService;
