@@ -4,7 +4,7 @@
 import type { NodeId } from "./id.ts";
 import type { Node } from "./node.ts";
 import { isMeantToRun, type Task } from "./task.ts";
-import { isTerminal } from "./taskstate.ts";
+import { isBefore, isTerminal } from "./taskstate.ts";
 
 export interface Load {
 	readonly id: NodeId;
@@ -29,9 +29,14 @@ export function loadedNode(task: Task | undefined): NodeId | null {
 	return task && isActive(task) ? task.node : null;
 }
 
-/** It runs and is meant to, or is to run soon: one told to stop no longer counts, what it reserved still does. */
+/** It has its place and is meant to run there: one told to stop no longer counts, what it reserved still does. */
 export function isActive(task: Task): boolean {
-	return isMeantToRun(task) && !isTerminal(task.status.state);
+	return isMeantToRun(task) && isInPlace(task);
+}
+
+/** A node was found for it and it has not ended: what it reserves is taken. */
+export function isInPlace({ status }: Task): boolean {
+	return !isBefore(status.state, "assigned") && !isTerminal(status.state);
 }
 
 export function isLessBusy(a: Omit<Load, "id">, b: Omit<Load, "id">): boolean {

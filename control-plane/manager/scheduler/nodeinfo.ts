@@ -5,11 +5,10 @@
 
 import type { NodeId, ServiceId } from "../../../model/id.ts";
 import { must } from "../../../model/invariant.ts";
-import { isLessBusy, type Load, rankAmong } from "../../../model/load.ts";
+import { isInPlace, isLessBusy, type Load, rankAmong } from "../../../model/load.ts";
 import type { Node } from "../../../model/node.ts";
 import type { PortSpec, TaskTemplate } from "../../../model/service.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
-import { isTerminal } from "../../../model/taskstate.ts";
 
 export interface NodeInfo {
 	readonly node: Node;
@@ -115,7 +114,7 @@ function holdingsOf(snapshot: Snapshot, node: Node, without: ServiceId | undefin
 		hostPorts: new Set<string>(),
 	};
 	for (const task of snapshot.tasksOfNode(node.id).values()) {
-		if (isTerminal(task.status.state) || task.service === without) continue;
+		if (!isInPlace(task) || task.service === without) continue;
 		const version = must(
 			snapshot.template(task.service, task.templateVersion),
 			"a task's template is kept as long as the task",

@@ -240,6 +240,10 @@ export function facts(parts: {
 	return all;
 }
 
+export function placedOn(one: Task, on: NodeId): Task {
+	return { ...one, node: on, status: { ...one.status, state: "assigned" } };
+}
+
 /** One task at a time, every node looked at afresh each time: slow, and plain enough to be believed. */
 export function scheduleNaively(
 	all: Facts,
@@ -250,7 +254,7 @@ export function scheduleNaively(
 	for (const one of [...byTemplate.values()].flat()) {
 		const outcome = placeNaively(all, one);
 		outcomes.set(one.id, outcome);
-		if (outcome.kind === "placed") all.setTask({ ...one, node: outcome.node });
+		if (outcome.kind === "placed") all.setTask(placedOn(one, outcome.node));
 	}
 	return outcomes;
 }

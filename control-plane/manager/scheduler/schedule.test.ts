@@ -12,6 +12,7 @@ import {
 	type NodeWords,
 	node,
 	nodeId,
+	placedOn,
 	type ServiceWords,
 	scheduleNaively,
 	serviceId,
@@ -91,6 +92,11 @@ describe("the best node", () => {
 				task("web", "b"),
 			],
 			["a: n2", "b: n3"],
+		],
+		[
+			"does not count what still looks for a place, its node given",
+			[running("db", "x", 1, { status: { state: "pending" } }), task("web", "a")],
+			["a: n1"],
 		],
 		[
 			"is not where the service just failed five times",
@@ -458,7 +464,7 @@ describe("whatever the cluster", () => {
 					expect(
 						refusalOf(demand, nodeInfoOf(all, there, { index: 0, active: 0 }), ofService),
 					).toBeUndefined();
-					all.setTask({ ...waits, node: there.id });
+					all.setTask(placedOn(waits, there.id));
 				}
 			}),
 		);
@@ -503,7 +509,7 @@ test("nodes that are alike differ by one task at most", () => {
 			});
 			for (const [id, outcome] of schedule(all, waitingIn(all))) {
 				if (outcome.kind === "placed")
-					all.setTask({ ...(all.tasks.get(id) as Task), node: outcome.node });
+					all.setTask(placedOn(all.tasks.get(id) as Task, outcome.node));
 			}
 			for (const of of ["web", "db", ""]) {
 				const counts = [...all.nodes.keys()].map(
