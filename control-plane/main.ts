@@ -10,6 +10,7 @@ import { importServerKey, newOwnerToken, sha256 } from "./accounts/tokens.ts";
 import { app } from "./app.ts";
 import { hostClusters, randomId } from "./clusters.ts";
 import { Streams } from "./dispatcher/streams.ts";
+import { makeFirstNode, nextSteps } from "./first-node.ts";
 import { localInstallFiles } from "./installables.ts";
 import { plan, planAfter } from "./manager/plan.ts";
 import type { HostWorld } from "./reconcile.ts";
@@ -149,6 +150,21 @@ async function main(): Promise<void> {
 	console.log(`data       ${settings.data}`);
 	console.log(`socket     unix://${settings.socket}`);
 	console.log(`listening  ${listening}  (token: ${join(settings.data, "token")})`);
+	const id = settings.makeNode ? await accounts.clusterOf(owner) : undefined;
+	if (id) {
+		const first = {
+			host: await hosted.host(id),
+			clusters: hosted.of(owner),
+			install: doors.install,
+			url: doors.listenUrl,
+			isRoot: process.getuid?.() === 0,
+			say: (line: string) => console.log(line),
+		};
+		await makeFirstNode(first).catch((error: unknown) =>
+			console.error(`this machine was not made a node: ${messageOf(error)}`),
+		);
+		for (const line of await nextSteps(first, settings.socket)) console.log(line);
+	}
 	console.log(`Skein ${manifest.version} is ready`);
 }
 

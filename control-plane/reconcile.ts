@@ -44,6 +44,7 @@ const lookMs = 300;
 const burstMs = 5;
 const retryPlanMs = 1_000;
 const alarmGraceMs = 2_000;
+const togetherMs = 50;
 /** Without a write for this long, we count as having been deaf: longer than the edge's cron, which writes. */
 const outageMs = 90_000;
 const maxAttempts = 60;
@@ -60,7 +61,10 @@ export class ClusterHost implements AgentsDoor {
 		resolve: () => void;
 		reject: (error: unknown) => void;
 	}[] = [];
-	readonly #alarms = new Map<ServiceId | NodeId | "all", number>();
+	/** When silence alone would change a node's status; and when time alone moves anything else. */
+	readonly #alarms = new Map<NodeId | "unsettled", number>();
+	/** Leases as the database has them; in memory they are renewed more often. */
+	readonly #writtenLeases = new Map<NodeId, number>();
 	#turn: Promise<unknown> = Promise.resolve();
 	#refreshing: { started: boolean; done: Promise<void> } | undefined;
 	#planning: Promise<void> | undefined;
@@ -68,6 +72,8 @@ export class ClusterHost implements AgentsDoor {
 	#looking = false;
 	/** A write of ours may have landed without our knowing. */
 	#doubtful = false;
+	/** Time has come for something. */
+	#due = false;
 	#hearingSinceMs = 0;
 	#lastEventMs = 0;
 	#timer: ReturnType<typeof setTimeout> | null = null;
@@ -123,6 +129,7 @@ export class ClusterHost implements AgentsDoor {
 	}
 
 	report(reported: Reported): Promise<void> {
+		if (this.#isHeardOnly(reported)) return Promise.resolve();
 		return new Promise((resolve, reject) => {
 			this.#reports.push({ reported, resolve, reject });
 			if (this.#flushing) return;
@@ -179,14 +186,11 @@ export class ClusterHost implements AgentsDoor {
 	planIfDue(): void {
 		const nowMs = this.#world.nowMs();
 		this.#ringAlarms(nowMs);
-		const { touched, wakeAtMs, plannerUntilMs, seq } = this.#held;
+		const { wakeAtMs, plannerUntilMs } = this.#held;
 		// Whoever set that alarm should have woken up by now; where there are no timers, nobody ever does.
 		const graceMs = this.#world.timers ? alarmGraceMs : 0;
-		if (!this.#store.exclusive && wakeAtMs !== null && wakeAtMs + graceMs <= nowMs) {
-			touched.all = seq;
-		}
-		const waiting = touched.all !== null || touched.services.size > 0 || touched.nodes.size > 0;
-		if (waiting && (this.#store.exclusive || plannerUntilMs < nowMs)) this.#planSoon();
+		if (!this.#store.exclusive && wakeAtMs !== null && wakeAtMs + graceMs <= nowMs) this.#ringAll();
+		if (this.#waiting() && (this.#store.exclusive || plannerUntilMs < nowMs)) this.#planSoon();
 	}
 
 	/** Until nothing is being written or planned. */
@@ -321,8 +325,26 @@ export class ClusterHost implements AgentsDoor {
 	}
 
 	#waiting(): boolean {
-		const { touched } = this.#held;
-		return touched.all !== null || touched.services.size > 0 || touched.nodes.size > 0;
+		const { all, services, nodes } = this.#held.touched;
+		return this.#due || all !== null || services.size > 0 || nodes.size > 0;
+	}
+
+	/**
+	 * A sign of life and nothing else. It counts at once, but it is written only when half of what is written is used
+	 * up; sooner where others plan too, since they know only what is written.
+	 */
+	#isHeardOnly(reported: Reported): boolean {
+		const { node: id, leaseUntilMs, ...news } = reported;
+		const { facts } = this.#held;
+		const node = facts.nodes.get(id);
+		if (!node || leaseUntilMs === undefined || Object.keys(news).length > 0) return false;
+		if (node.status.state !== "ready") return false;
+		if (leaseUntilMs > node.leaseUntilMs) facts.setNode({ ...node, leaseUntilMs });
+		const written = this.#writtenLeases.get(id) ?? 0;
+		const share = this.#store.exclusive ? 1 / 2 : 3 / 4;
+		if (written - this.#world.nowMs() > facts.cluster.nodeTimeoutMs * share) return true;
+		this.#writtenLeases.set(id, leaseUntilMs);
+		return false;
 	}
 
 	#planSoon(): void {
@@ -346,6 +368,7 @@ export class ClusterHost implements AgentsDoor {
 			}
 		} catch (error) {
 			if (error instanceof Refusal && error.kind === "not-found") return;
+			this.#due = true;
 			this.#world.log(`planning cluster ${this.id} failed, again soon: ${show(error)}`);
 			this.#arm(this.#world.nowMs() + retryPlanMs);
 		}
@@ -363,6 +386,7 @@ export class ClusterHost implements AgentsDoor {
 			const { facts, touched, seq } = this.#held;
 			if (!this.#waiting()) return { atMs: this.#nextAlarm(), whole: false };
 			const scope = touchedScope(touched);
+			this.#due = false;
 			const plan = this.#world.planner.plan(facts, this.#moment(), scope);
 			try {
 				if (plan.changes.length > 0) await this.#land(plan.changes, [], seq, plan, scope);
@@ -375,16 +399,19 @@ export class ClusterHost implements AgentsDoor {
 	}
 
 	/** A plan says when time alone changes what it planned; earlier alarms of the same things are void. */
+	/**
+	 * Every plan looks at what is unsettled, and at the nodes of its scope, and says when time alone would change them.
+	 */
 	#setAlarms(scope: Scope, wakeAtMs: number | null): Wake {
-		const ids = scope === "all" ? (["all"] as const) : [...scope.services, ...scope.nodes];
-		if (scope === "all") this.#alarms.clear();
-		for (const id of ids) {
+		const { nodes } = this.#held.facts;
+		const ids = scope === "all" ? nodes.keys() : scope.nodes;
+		for (const id of [...ids, "unsettled"] as const) {
 			if (wakeAtMs === null) this.#alarms.delete(id);
 			else this.#alarms.set(id, wakeAtMs);
 		}
 		const next = this.#nextAlarm();
 		if (next !== null) this.#arm(next);
-		return { atMs: next, whole: scope === "all" };
+		return { atMs: next, whole: scope === "all" || scope.nodes.size >= nodes.size };
 	}
 
 	#nextAlarm(): number | null {
@@ -396,21 +423,27 @@ export class ClusterHost implements AgentsDoor {
 	}
 
 	#ringAlarms(nowMs: number): void {
-		const { touched, facts, seq } = this.#held;
 		for (const [id, atMs] of this.#alarms) {
 			if (atMs > nowMs) continue;
 			this.#alarms.delete(id);
-			if (id === "all") touched.all = seq;
-			else if (facts.services.has(id as ServiceId)) touched.services.set(id as ServiceId, seq);
-			else touched.nodes.set(id as NodeId, seq);
+			this.#due = true;
+			if (id !== "unsettled") this.#held.touched.nodes.set(id, this.#held.seq);
+		}
+	}
+
+	/** The database's alarm has no list of what it is for: all that time can move. */
+	#ringAll(): void {
+		this.#due = true;
+		for (const id of this.#held.facts.nodes.keys()) {
+			this.#held.touched.nodes.set(id, this.#held.seq);
 		}
 	}
 
 	#arm(atMs: number): void {
 		if (!this.#world.timers || this.#closed) return;
 		if (this.#timer !== null) clearTimeout(this.#timer);
-		// A timer beyond 2^31 ms would fire at once; a day is soon enough to look again.
-		const delayMs = Math.min(Math.max(0, atMs - this.#world.nowMs()), 86_400_000);
+		// Alarms that are close together ring together. A timer beyond 2^31 ms would fire at once.
+		const delayMs = Math.min(Math.max(0, atMs - this.#world.nowMs()) + togetherMs, 86_400_000);
 		this.#timer = setTimeout(() => {
 			this.planIfDue();
 			const next = this.#nextAlarm();

@@ -1,10 +1,9 @@
 // What a node must run and know, once it differs from what the node has: a held poll.
 //
-// The poll is also the sign of life: it renews the node's lease, in the database at most when half of it is used.
+// The poll is also the sign of life that renews the node's lease.
 
 import type { AssignmentReply, StreamRequest } from "../../model/assignment.ts";
 import type { NodeId } from "../../model/id.ts";
-import type { Node } from "../../model/node.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { sha256 } from "../accounts/tokens.ts";
 import type { AgentsDoor } from "../cluster.ts";
@@ -26,13 +25,14 @@ export async function holdPoll(
 	poll: Poll,
 ): Promise<AssignmentReply> {
 	let snapshot = await door.snapshot();
-	const node = nodeOf(snapshot, poll.node);
+	nodeOf(snapshot, poll.node);
 	const startedMs = poll.nowMs();
-	const renewal = renewLease(door, node, snapshot.cluster.nodeTimeoutMs, startedMs);
+	const { nodeTimeoutMs } = snapshot.cluster;
+	const renewal = door.report({ node: poll.node, leaseUntilMs: startedMs + nodeTimeoutMs });
 	// Not awaited before the end, so that a failure does not go unheard meanwhile.
 	renewal.catch(() => undefined);
 	// A third of the time after which a node counts as down: one poll may get lost.
-	const untilMs = startedMs + snapshot.cluster.nodeTimeoutMs / 3;
+	const untilMs = startedMs + nodeTimeoutMs / 3;
 	for (;;) {
 		nodeOf(snapshot, poll.node);
 		const seq = door.seq();
@@ -68,13 +68,6 @@ async function reply(
 	const assignment = assign(snapshot, node);
 	const hash = await sha256(assignmentText(assignment));
 	return { revision: assignment.revision, hash, assignment, ...rest };
-}
-
-function renewLease(door: AgentsDoor, node: Node, timeoutMs: number, nowMs: number): Promise<void> {
-	if (node.status.state === "ready" && node.leaseUntilMs - nowMs > timeoutMs / 2) {
-		return Promise.resolve();
-	}
-	return door.report({ node: node.id, leaseUntilMs: nowMs + timeoutMs });
 }
 
 /**

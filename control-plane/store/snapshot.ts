@@ -99,7 +99,11 @@ export async function readNews(
 			if (Number(found["candidates"]) === pageRows) more = true;
 		}
 		pages.push(page as Page);
-		if (more) continue;
+		if (more) {
+			// An embedded file answers within the tick: without this, nobody else would get a turn until the end.
+			await new Promise((resolve) => setTimeout(resolve, 0));
+			continue;
+		}
 		return {
 			since: from,
 			pages,
@@ -155,8 +159,11 @@ export function catchUp(held: Held, news: News): void {
 		for (const [lease] of page.lease) facts.setLease(lease);
 		for (const row of page.node) {
 			const node = toNode(row);
-			noteNode(held, facts.nodes.get(node.id), node, seq);
-			facts.setNode(node);
+			const known = facts.nodes.get(node.id);
+			// A host hears of nodes more often than it writes so.
+			const leaseUntilMs = Math.max(node.leaseUntilMs, known?.leaseUntilMs ?? 0);
+			noteNode(held, known, node, seq);
+			facts.setNode({ ...node, leaseUntilMs });
 		}
 		for (const row of page.task) {
 			const task = toTask(row);

@@ -122,6 +122,25 @@ for (const [name, start, there] of kinds) {
 			expect(planner.planned).toEqual([]);
 		});
 
+		test("signs of life count at once, and are written when half of what is written is used up", async () => {
+			let nowMs = 1_000_000;
+			const host = await openHost(
+				await newCluster([{ kind: "put-node", node: sampleNode(1) }]),
+				testPlanner(),
+				{ nowMs: () => nowMs },
+			);
+			const written: number[] = [];
+			for (let poll = 0; poll < 6; poll++, nowMs += 4_000) {
+				const before = host.seq();
+				await host.report({ node: nodeId(1), leaseUntilMs: nowMs + 12_000 });
+				const { nodes } = await host.snapshot();
+				expect(nodes.get(nodeId(1))?.leaseUntilMs).toBe(nowMs + 12_000);
+				if (host.seq() > before) written.push(poll);
+			}
+			// Others who plan from a server's rows have to know sooner.
+			expect(written).toEqual(name === "a file" ? [0, 2, 4] : [0, 1, 2, 3, 4, 5]);
+		});
+
 		test("a burst of reports is planned for together", async () => {
 			const planner = testPlanner();
 			const host = await openHost(
@@ -194,10 +213,7 @@ for (const [name, start, there] of kinds) {
 			expect(planner.planned).toEqual([]);
 			nowMs = 60_000;
 			await host.sweep();
-			expect(planner.planned[0]).toEqual({
-				services: new Set([serviceId(1)]),
-				nodes: new Set([nodeId(1)]),
-			});
+			expect(planner.planned[0]).toEqual({ services: new Set(), nodes: new Set([nodeId(1)]) });
 		});
 
 		test("whoever waits hears of a write, at once", async () => {

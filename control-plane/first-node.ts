@@ -1,0 +1,101 @@
+// The last act of `npm start`: makes this machine the first node, by the very line that any other machine is added with.
+//
+// Says what it does before it does it. Whatever goes wrong, the control plane runs on: a node can be added later.
+
+import { readFile } from "node:fs/promises";
+import type { Clusters } from "./cluster.ts";
+import type { ClusterHost } from "./reconcile.ts";
+import type { InstallFiles } from "./world.ts";
+
+export interface FirstNode {
+	readonly host: ClusterHost;
+	readonly clusters: Clusters;
+	readonly install: InstallFiles;
+	/** By which this machine reaches the control plane. */
+	readonly url: string;
+	readonly isRoot: boolean;
+	say(line: string): void;
+}
+
+export async function makeFirstNode(first: FirstNode): Promise<void> {
+	const { host, say } = first;
+	if (process.platform !== "linux") {
+		say("this machine stays out of the cluster: nodes run Linux");
+		return;
+	}
+	if (await isNodeAlready(first)) {
+		say("this machine is a node of the cluster");
+		return;
+	}
+	const { cluster } = await host.snapshot();
+	const { worker } = await first.clusters.joinTokens(cluster);
+	const line = `curl -fsSL ${first.url}/install.sh | sh -s -- --token ${worker}`;
+	if (!first.isRoot) {
+		say("this machine stays out of the cluster: that takes root. To make it a node:");
+		say(`  ${line.replace("| sh", "| sudo sh")}`);
+		return;
+	}
+	say("making this machine the first node (SKEIN_NODE=no keeps it from that):");
+	say(`  ${line}`);
+	const script = await fetch(`${first.url}/install.sh`);
+	const child = Bun.spawn(["sh", "-s", "--", "--token", worker], {
+		stdin: script,
+		stdout: "inherit",
+		stderr: "inherit",
+	});
+	if ((await child.exited) !== 0) {
+		say("this machine is no node yet, for the reason above; the control plane runs all the same");
+		return;
+	}
+	if (await comesUp(host)) say("this machine is a node of the cluster, and ready");
+	else say("the node was not heard yet: `docker node ls` shows it, its log says why");
+}
+
+/** Where the install line puts things. */
+const identityFile = "/var/lib/skein-agent/identity.json";
+const agentFile = "/usr/local/lib/skein/agent.js";
+
+/** With today's agent: an older one is replaced by running the line again. */
+async function isNodeAlready({ host, install, url }: FirstNode): Promise<boolean> {
+	const identity = await readFile(identityFile, "utf8").catch(() => undefined);
+	if (identity === undefined) return false;
+	const { node, url: theirs } = JSON.parse(identity) as { node?: string; url?: string };
+	const known = [...(await host.snapshot()).nodes.keys()].some((id) => id === node);
+	if (!known || theirs !== url) return false;
+	const promised = (await install.files()).find(({ name }) => name === "agent.js");
+	const installed = await readFile(agentFile).catch(() => undefined);
+	if (!installed) return false;
+	return new Bun.CryptoHasher("sha256").update(installed).digest("hex") === promised?.sha256;
+}
+
+const comesUpWithinMs = 30_000;
+
+async function comesUp(host: ClusterHost): Promise<boolean> {
+	const untilMs = Date.now() + comesUpWithinMs;
+	for (;;) {
+		const { nodes } = await host.snapshot();
+		if ([...nodes.values()].some(({ status }) => status.state === "ready")) return true;
+		const leftMs = untilMs - Date.now();
+		if (leftMs <= 0) return false;
+		await host.wait(host.seq(), leftMs);
+	}
+}
+
+/** What to type next. Every line works as it stands. */
+export async function nextSteps(
+	{ clusters, host, url }: Pick<FirstNode, "clusters" | "host" | "url">,
+	socket: string,
+): Promise<string[]> {
+	const { cluster } = await host.snapshot();
+	const { worker } = await clusters.joinTokens(cluster);
+	const local = /^https?:\/\/(127\.|localhost|\[::1\])/.test(url);
+	return [
+		"Run something, and look at it:",
+		`  docker -H unix://${socket} service create --name web --publish 8080:80 nginx`,
+		"  curl http://127.0.0.1:8080",
+		local
+			? "Other machines cannot reach this address; start with SKEIN_LISTEN=0.0.0.0:8787 to let them. To add one:"
+			: "Add a machine, by typing on it:",
+		`  curl -fsSL ${url}/install.sh | sh -s -- --token ${worker}`,
+	];
+}
