@@ -5,7 +5,7 @@
 
 import { existsSync, readFileSync } from "node:fs";
 import type { NetworkId } from "../../model/id.ts";
-import { meshInterface } from "../../model/mesh.ts";
+import { bridgeName, meshInterface, vxlanName } from "../../model/mesh.ts";
 import type { Docker } from "../host/docker.ts";
 import type { Exec } from "../host/exec.ts";
 import { createNetworks, type ReadyNetwork, removeNetworks } from "./networks.ts";
@@ -87,10 +87,10 @@ async function loadModules(exec: Exec): Promise<void> {
 }
 
 /** Whether all interfaces are there and up: cheap enough to ask every second. False calls for `apply`. */
-export function isIntact({ overlays }: Topology): boolean {
+export function isIntact(networks: readonly { readonly vni: number }[]): boolean {
 	return (
 		existsSync(`/sys/class/net/${meshInterface}`) &&
-		overlays.every(({ bridge, vxlan }) => isUp(bridge) && isUp(vxlan))
+		networks.every(({ vni }) => isUp(bridgeName(vni)) && isUp(vxlanName(vni)))
 	);
 }
 

@@ -10,15 +10,18 @@ import type { ReadyNetwork } from "../../edge-agent/mesh/networks.ts";
 import { createResolvers } from "../../edge-agent/mesh/resolv.ts";
 import { type Local, type Topology, topology } from "../../edge-agent/mesh/topology.ts";
 import { ensureHairpins } from "../../edge-agent/mesh/vxlan.ts";
+import { watchPeers } from "../../edge-agent/mesh/watch.ts";
 import { ensureKey } from "../../edge-agent/mesh/wireguard.ts";
 import type { Assignment } from "../../model/assignment.ts";
-import type { NetworkId } from "../../model/id.ts";
+import type { NetworkId, NodeId } from "../../model/id.ts";
 
 export type Order =
 	| { readonly kind: "key" }
 	| { readonly kind: "apply"; readonly assignment: Assignment; readonly local: Local }
 	| { readonly kind: "intact" }
-	| { readonly kind: "attached" };
+	| { readonly kind: "attached" }
+	/** Who is silent, watched from the first such question on. */
+	| { readonly kind: "silent" };
 
 /** Without an engine the networks that containers are attached to are left out. */
 const noDocker: Docker = {
@@ -33,13 +36,15 @@ const noDocker: Docker = {
 const [dir = "/run/skein", socket] = process.argv.slice(2);
 let changes: string[] = [];
 /** Keeps what was changed, so that a test can see that nothing was. */
-const watched: Exec = (command, args, options) => {
+const recorded: Exec = (command, args, options) => {
 	if (options?.input && command !== "wg") changes.push(...options.input.trim().split("\n"));
 	return exec(command, args, options);
 };
 const docker = socket ? await connectDocker(socket) : noDocker;
-const mesh = createMesh(watched, docker, dir);
+const mesh = createMesh(recorded, docker, dir);
 let last: Topology | undefined;
+let assignment: Assignment | undefined;
+let silent: ReadonlySet<NodeId> | undefined;
 let ready: ReadonlyMap<NetworkId, ReadyNetwork> = new Map();
 if (socket) void listen();
 
@@ -76,6 +81,7 @@ async function obey(order: Order): Promise<object> {
 		case "key":
 			return ensureKey(exec, dir);
 		case "apply": {
+			assignment = order.assignment;
 			last = topology(order.assignment, order.local);
 			const wanted = socket ? last : { ...last, dockerNetworks: [] };
 			const started = performance.now();
@@ -86,7 +92,18 @@ async function obey(order: Order): Promise<object> {
 		}
 		case "attached":
 			return { attached: await listAttached(docker, ready) };
+		case "silent":
+			if (!silent)
+				void watchPeers(
+					() => assignment,
+					(fresh) => {
+						silent = fresh;
+					},
+					new AbortController().signal,
+				);
+			silent ??= new Set();
+			return { silent: [...silent] };
 		case "intact":
-			return { intact: last !== undefined && isIntact(last) };
+			return { intact: last !== undefined && isIntact(last.overlays) };
 	}
 }

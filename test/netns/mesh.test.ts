@@ -166,6 +166,53 @@ describe.skipIf(reason !== undefined)("the mesh on a real kernel", () => {
 		await stranger.remove();
 	});
 
+	describe("watching", () => {
+		const silent = async (node: WorldNode) =>
+			(await node.ask<{ silent: string[] }>({ kind: "silent" })).silent;
+		const becomes = (node: WorldNode, ...want: string[]) =>
+			until(`${want.join(" and ") || "nobody"} to be silent`, 15_000, async () => {
+				return (await silent(node)).toSorted().join() === want.join();
+			});
+		let c: WorldNode;
+
+		beforeAll(async () => {
+			c = await world.addNode(3);
+			keys.push((await c.ask<{ publicKey: string }>({ kind: "key" })).publicKey);
+			await applyAll(blue());
+			for (const node of world.nodes) await silent(node);
+			// Strangers are given time for their handshakes: here all have met, and a few questions are answered.
+			for (const target of ["1", "2", "3"]) {
+				for (const node of world.nodes)
+					await node.must("ping", "-c", "1", "-W", "6", `10.200.0.${target}`);
+			}
+			await Bun.sleep(1_000);
+			for (const node of world.nodes) await becomes(node);
+		}, 30_000);
+
+		test("a cut link silences both ends of it, and mends", async () => {
+			await world.must("ip", "link", "set", "vm2", "down");
+			const began = performance.now();
+			await becomes(a, "node2");
+			console.log(`a cut link was noticed after ${Math.round(performance.now() - began)} ms`);
+			await becomes(b, "node1", "node3");
+			expect(await silent(c)).toEqual(["node2"]);
+			await world.must("ip", "link", "set", "vm2", "up");
+			await Promise.all([becomes(a), becomes(b), becomes(c)]);
+		}, 40_000);
+
+		test("an agent that died is silent; its peers go on hearing each other", async () => {
+			c.killAgent();
+			await becomes(a, "node3");
+			// Many more refusals than it takes to be confused by them.
+			await Bun.sleep(2_500);
+			expect([await silent(a), await silent(b)]).toEqual([["node3"], ["node3"]]);
+			world.nodes.pop();
+			keys.pop();
+			await applyAll(blue());
+			await Promise.all([becomes(a), becomes(b)]);
+		}, 40_000);
+	});
+
 	test("what is no longer wanted goes, what others made stays", async () => {
 		await a.must("ip", "link", "add", "skiff0", "type", "bridge");
 		await apply(a);

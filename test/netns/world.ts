@@ -54,7 +54,7 @@ export class World {
 		this.#pid = pid;
 	}
 
-	async addNode(number: number): Promise<void> {
+	async addNode(number: number): Promise<WorldNode> {
 		const script =
 			"mount -t tmpfs run /run && mount -t sysfs sys /sys && ip link set lo up && echo up && exec sleep infinity";
 		const process = start([...enter(this.#pid), "unshare", "-m", "-n", "sh", "-c", script], 1, {});
@@ -81,6 +81,7 @@ export class World {
 		await node.must("ip", "address", "add", `192.168.78.${number}/24`, "dev", "eth0");
 		await node.must("ip", "link", "set", "eth0", "up");
 		this.nodes.push(node);
+		return node;
 	}
 
 	/** Runs a program on the underlay. */
@@ -114,6 +115,11 @@ export class WorldNode {
 
 	ask<Answer>(order: Order): Promise<Answer> {
 		return this.#agent.ask<Answer>(order);
+	}
+
+	/** Ends the agent and nothing else: the kernel goes on with what it has. */
+	killAgent(): void {
+		this.#agent.kill();
 	}
 
 	/** A container as an engine makes it: a namespace, and a veth whose other end is in the bridge. */
@@ -201,6 +207,11 @@ export class Agent {
 		this.#process = Bun.spawn([...command], { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
 		this.#process.unref();
 		this.#chunks = this.#process.stdout[Symbol.asyncIterator]();
+	}
+
+	/** Its nsenter forked: the program is the child. */
+	kill(): void {
+		for (const pid of childrenOf(this.#process.pid)) process.kill(pid, "SIGKILL");
 	}
 
 	async ask<Answer>(order: Order): Promise<Answer> {
