@@ -1,7 +1,9 @@
-// A bell that remembers having been rung: many rings before somebody listens are one.
+// Waiting: for a bell that remembers having been rung (many rings before somebody listens are one), or for time to pass.
 
 export interface Bell {
 	ring(): void;
+	/** What was rung so far is being seen to. */
+	hush(): void;
 	/** Until it rings, or has rung since the last wait; or the time is over, or the signal comes. Never rejects. */
 	wait(timeoutMs: number, signal: AbortSignal): Promise<void>;
 }
@@ -13,6 +15,9 @@ export function bell(): Bell {
 		ring() {
 			rung = true;
 			wake?.();
+		},
+		hush() {
+			rung = false;
 		},
 		async wait(timeoutMs, signal) {
 			if (!rung && !signal.aborted) {
@@ -31,4 +36,9 @@ export function bell(): Bell {
 			rung = false;
 		},
 	};
+}
+
+/** Shorter if the signal comes. Never rejects. */
+export function sleep(ms: number, signal: AbortSignal): Promise<void> {
+	return bell().wait(ms, signal);
 }

@@ -205,6 +205,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 		for (; !over.aborted; await tablesBell.wait(repairMs, over)) {
 			const accepted = ledger.accepted;
 			if (!accepted) continue;
+			tablesBell.hush();
 			const result = await tables.apply(accepted.assignment, silent);
 			if (over.aborted) return;
 			complain("tables", result.problems);

@@ -9,24 +9,23 @@
 
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
-import type { Assignment } from "../model/assignment.ts";
-import type { NetworkId } from "../model/id.ts";
 import { wireguardPort } from "../model/protocol.ts";
+import { sleep } from "./bell.ts";
 import { describe, engineInfo } from "./describe.ts";
 import { join, NodeGone, openDispatcher } from "./dispatcher.ts";
 import { bootMark, eraOf } from "./era.ts";
-import { type Docker, defaultSocket, speaks } from "./host/docker.ts";
-import { type Engine, openEngine } from "./host/engine.ts";
+import { defaultSocket } from "./host/docker.ts";
+import { openEngine } from "./host/engine.ts";
 import { exec } from "./host/exec.ts";
 import { forget, type Identity, readIdentity, writeIdentity } from "./identity.ts";
+import { keeperOf } from "./keeper.ts";
 import { openLedger } from "./ledger.ts";
 import { logsOf } from "./logs.ts";
-import { runLoop, type TaskKeeper } from "./loop.ts";
+import { runLoop } from "./loop.ts";
 import { ensureKey } from "./mesh/wireguard.ts";
 import { preflight } from "./preflight.ts";
 import { purge } from "./purge.ts";
 import { createTables } from "./tables.ts";
-import type { Site } from "./task/container.ts";
 import { Tasks } from "./task/tasks.ts";
 
 export const agentVersion = "0.1.0";
@@ -91,7 +90,7 @@ async function run(): Promise<number> {
 			dispatcher: openDispatcher(identity.url, identity.credential),
 			ledger,
 			tables: createTables(world),
-			tasks: keeperOf(tasks, engine),
+			tasks: keeperOf(tasks, engine, dir),
 			engine,
 			watch: async () => undefined,
 			async describe(problems) {
@@ -202,52 +201,6 @@ function givenOf(
 ) {
 	const { name, advertise } = identity;
 	return { name, advertise, agentVersion, publicKey, wireguardPort: identity.wireguardPort };
-}
-
-/** Tasks as the loop sees them: it knows networks by the engine's ids, and nothing of versions. */
-function keeperOf(tasks: Tasks, engine: Engine): TaskKeeper {
-	return {
-		assign: async (assignment, networks) => {
-			const docker = engine.current();
-			if (docker) await tasks.assign(assignment, siteOf(assignment, networks, docker));
-		},
-		sweep: () => tasks.sweep(),
-		event: (event) => tasks.event(event),
-		take: (which) => tasks.take(which),
-		putBack: (reports) => tasks.putBack(reports),
-		onChange: (ring) => tasks.onChange(ring),
-	};
-}
-
-function siteOf(
-	{ cluster, self, peers }: Assignment,
-	networkNames: ReadonlyMap<NetworkId, string>,
-	docker: Docker,
-): Site {
-	// Answers go on while our own agent is restarted: another node's resolver is asked then.
-	const second =
-		peers.find((peer) => !peer.down && peer.index > self.index) ?? peers.find((peer) => !peer.down);
-	return {
-		cluster,
-		node: { id: self.node, hostname: self.hostname, os: "linux", architecture: process.arch },
-		networkNames,
-		nameservers: [self.meshAddress, ...(second ? [second.meshAddress] : [])],
-		severalNetworks: speaks(docker, "1.44"),
-		gatewayPriority: speaks(docker, "1.48"),
-	};
-}
-
-async function sleep(ms: number, signal: AbortSignal): Promise<void> {
-	if (signal.aborted) return;
-	await new Promise<void>((resolve) => {
-		const done = () => {
-			clearTimeout(timer);
-			signal.removeEventListener("abort", done);
-			resolve();
-		};
-		const timer = setTimeout(done, ms);
-		signal.addEventListener("abort", done);
-	});
 }
 
 function log(line: string): void {

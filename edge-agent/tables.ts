@@ -16,13 +16,16 @@ import { createMesh } from "./mesh/apply.ts";
 import { listAttached } from "./mesh/attached.ts";
 import type { ReadyNetwork } from "./mesh/networks.ts";
 import { createResolvers } from "./mesh/resolv.ts";
-import { topology } from "./mesh/topology.ts";
+import { type Local, topology } from "./mesh/topology.ts";
 import { ensureHairpins } from "./mesh/vxlan.ts";
 import { departed, endFlows, strays } from "./vip/conntrack.ts";
 import { ensureAccepts } from "./vip/dockeruser.ts";
 import { Nft } from "./vip/nft.ts";
 import { reachable } from "./vip/reachable.ts";
 import { tables as tablesOf } from "./vip/ruleset.ts";
+
+/** How long rules that somebody flushed stay flushed. */
+const checkMs = 20_000;
 
 export interface TablesWorld {
 	readonly exec: Exec;
@@ -42,19 +45,18 @@ export function createTables(world: TablesWorld): Tables {
 	let networks: ReadonlyMap<NetworkId, ReadyNetwork> = new Map();
 	let attached: readonly AttachedContainer[] = [];
 	let loaded: Assignment["networks"] | undefined;
+	let checkedMs = 0;
 
-	async function applyVips(assignment: Assignment, silent: ReadonlySet<NodeId>) {
-		const seen = reachable(assignment, silent);
-		await nft.ensure(tablesOf(seen));
+	async function applyVips(seen: Assignment) {
+		const tables = tablesOf(seen);
+		if ((await nft.ensure(tables)) === "changed") checkedMs = world.nowMs();
+		else if (world.nowMs() - checkedMs > checkMs) {
+			checkedMs = world.nowMs();
+			await nft.check();
+		}
 		const gone = loaded ? departed(loaded, seen.networks) : await strays(exec, seen.networks);
 		loaded = seen.networks;
 		await endFlows(exec, gone);
-	}
-
-	async function applyNames(assignment: Assignment, silent: ReadonlySet<NodeId>) {
-		dns.serve(zone(reachable(assignment, silent)));
-		const gateways = assignment.networks.map(({ gateway }) => gateway);
-		return dns.ensureListening([assignment.self.meshAddress, ...gateways]);
 	}
 
 	async function lookAtContainers() {
@@ -69,34 +71,37 @@ export function createTables(world: TablesWorld): Tables {
 	return {
 		async apply(assignment, silent): Promise<Applied> {
 			const problems: string[] = [];
-			const attempt = async (what: string, work: () => Promise<unknown>) => {
+			const attempt = async <Result>(what: string, work: () => Promise<Result>) => {
 				try {
-					await work();
-					return true;
+					return { result: await work() };
 				} catch (error) {
 					problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
-					return false;
+					return undefined;
 				}
 			};
-			const keys = new Set(
-				assignment.peers.filter(({ node }) => silent.has(node)).map(({ publicKey }) => publicKey),
-			);
-			const local = {
-				underlayMtu: underlayMtu(readRoutes(readFileSync("/proc/net/route", "utf8"))),
-				addresses: readInterfaces().map(({ cidr }) => cidr),
-				wireguardPort,
-				attached,
-			};
-			const meshed = await mesh.apply(topology(assignment, local), world.nowMs(), keys);
-			problems.push(...meshed.problems);
-			networks = meshed.networks;
-			const vips = await attempt("VIPs", () => applyVips(assignment, silent));
-			problems.push(...(await applyNames(assignment, silent)));
+			const seen = reachable(assignment, silent);
+			// Who has left must get no more calls, however long the engine takes to answer below.
+			dns.serve(zone(seen));
+			const [vips, meshed] = await Promise.all([
+				attempt("VIPs", () => applyVips(seen)),
+				attempt("mesh", () => {
+					const wanted = topology(assignment, localOf(attached, wireguardPort));
+					return mesh.apply(wanted, world.nowMs(), keysOf(assignment, silent));
+				}),
+			]);
+			networks = meshed?.result.networks ?? networks;
+			const gateways = assignment.networks.map(({ gateway }) => gateway);
+			const names = [assignment.self.meshAddress, ...gateways];
+			const listening = await attempt("names", () => dns.ensureListening(names));
 			await attempt("firewall", () => ensureAccepts(exec, wireguardPort));
-			await attempt("containers", () => lookAtContainers());
+			await attempt("containers", lookAtContainers);
 			await attempt("hairpins", () => ensureHairpins(exec));
-			const ids = new Map([...networks].map(([id, { engineId }]) => [id, engineId]));
-			return { kernel: meshed.kernel && vips, networks: ids, attached, problems };
+			return {
+				kernel: vips !== undefined && meshed?.result.kernel === true,
+				networks: new Map([...networks].map(([id, { engineId }]) => [id, engineId])),
+				attached,
+				problems: [...(meshed?.result.problems ?? []), ...problems, ...(listening?.result ?? [])],
+			};
 		},
 		heed: (event) => resolvers.heed(event, networks),
 		async containersChanged() {
@@ -105,4 +110,18 @@ export function createTables(world: TablesWorld): Tables {
 			return found;
 		},
 	};
+}
+
+function localOf(attached: readonly AttachedContainer[], wireguardPort: number): Local {
+	return {
+		underlayMtu: underlayMtu(readRoutes(readFileSync("/proc/net/route", "utf8"))),
+		addresses: readInterfaces().map(({ cidr }) => cidr),
+		wireguardPort,
+		attached,
+	};
+}
+
+/** WireGuard knows peers by their keys. */
+function keysOf({ peers }: Assignment, nodes: ReadonlySet<NodeId>): Set<string> {
+	return new Set(peers.filter(({ node }) => nodes.has(node)).map(({ publicKey }) => publicKey));
 }

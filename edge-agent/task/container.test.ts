@@ -15,6 +15,7 @@ const site: Site = {
 		[ingress, ".ingress"],
 		[front, "front"],
 	]),
+	resolvFiles: new Map(),
 	nameservers: ["10.200.0.1", "10.200.0.2"],
 	severalNetworks: true,
 	gatewayPriority: true,
@@ -278,6 +279,19 @@ describe("networks", () => {
 
 	test("none: the engine's own bridge, and the machine's resolvers", () => {
 		expect(hostOf({})).toMatchObject({ NetworkMode: "bridge", Dns: [] });
+	});
+
+	test("names, without a way out: the bridge is asked directly", () => {
+		const inner = { ...site, resolvFiles: new Map([[front, "/run/resolv/front"]]) };
+		const mount = {
+			Type: "bind",
+			Source: "/run/resolv/front",
+			Target: "/etc/resolv.conf",
+			ReadOnly: true,
+		};
+		expect(hostOf({ attachments: attachments.slice(1) }, inner)["Mounts"]).toEqual([mount]);
+		expect(hostOf({ attachments }, inner)["Mounts"]).toEqual([]);
+		expect(hostOf({}, inner)["Mounts"]).toEqual([]);
 	});
 
 	test("names: our resolvers, or ours and the user's", () => {

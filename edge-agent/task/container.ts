@@ -22,6 +22,11 @@ export interface Site {
 	readonly networkNames: ReadonlyMap<NetworkId, string>;
 	/** Resolvers, own first: the addresses in the mesh at which nodes answer. */
 	readonly nameservers: readonly string[];
+	/**
+	 * Files that name the bridge as resolver, for the networks that have no way out: newer engines ask nobody on behalf
+	 * of a container that is in such networks only.
+	 */
+	readonly resolvFiles: ReadonlyMap<NetworkId, string>;
 	/** The engine takes several networks in one create (API 1.44); earlier ones refuse, but derive the MAC themselves. */
 	readonly severalNetworks: boolean;
 	/** The engine lets us choose the default route (API 1.48); before, the network that sorts first has it. */
@@ -84,7 +89,7 @@ export function creationOf(task: TaskAssignment, site: Site): Creation {
 			RestartPolicy: { Name: "no" },
 			NetworkMode: first?.[0] ?? "bridge",
 			PortBindings: portBindings(task.hostPorts),
-			Mounts: spec.mounts.map((mount) => mountOf(mount, expand)),
+			Mounts: [...spec.mounts.map((mount) => mountOf(mount, expand)), ...resolvMount(task, site)],
 			ReadonlyRootfs: spec.readOnly,
 			CapAdd: spec.capabilityAdd,
 			CapDrop: spec.capabilityDrop,
@@ -166,6 +171,16 @@ function dnsOf(task: TaskAssignment, site: Site) {
 		DnsOptions: options,
 	};
 }
+
+function resolvMount(task: TaskAssignment, site: Site) {
+	const files = task.attachments.map(({ network }) => site.resolvFiles.get(network));
+	const [file] = files;
+	const chosen = task.template.container.mounts.some(({ target }) => target === resolvConf);
+	if (file === undefined || chosen || files.includes(undefined)) return [];
+	return [{ Type: "bind", Source: file, Target: resolvConf, ReadOnly: true }];
+}
+
+const resolvConf = "/etc/resolv.conf";
 
 function resourcesOf(task: TaskAssignment) {
 	const { limits, reservations } = task.template;

@@ -201,8 +201,9 @@ export class Tasks {
 		const era = this.#world.era();
 		const interrupted =
 			seen.kind === "ended" && entry.era !== era && !isTerminal(entry.status.state);
+		const { sinceMs: _since, observed: _observed, ...said } = entry.status;
 		const { status, action } = step(entry.task, seen, {
-			status: entry.status,
+			status: said,
 			trouble: entry.trouble,
 			interrupted,
 		});
