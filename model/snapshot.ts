@@ -4,11 +4,11 @@
 // landed. Everybody else sees a `Snapshot`, which cannot be written.
 
 import type { Change } from "./change.ts";
+import { parseAddress, showAddress } from "./cidr.ts";
 import type { Cluster } from "./cluster.ts";
 import type { NetworkId, NodeId, ServiceId, TaskId } from "./id.ts";
 import { must } from "./invariant.ts";
 import { LoadIndex, type Loads } from "./load.ts";
-import { parseAddress, showAddress } from "./cidr.ts";
 import type { Lease, Network } from "./network.ts";
 import type { Node } from "./node.ts";
 import { isSettled as isSettledService, type Service, type TemplateVersion } from "./service.ts";
