@@ -22,7 +22,7 @@ export interface World {
 	readonly tables: Tables;
 	readonly tasks: TaskKeeper;
 	readonly engine: { listen(listener: EngineListener, signal: AbortSignal): Promise<void> };
-	/** Tells which peers are silent whenever that changes. Ends with the signal. */
+	/** Tells which peers are silent, when that changes or the tables want a look. Ends with the signal. */
 	watch(changed: (silent: ReadonlySet<NodeId>) => void, signal: AbortSignal): Promise<void>;
 	describe(problems: readonly string[]): Promise<NodeDescription>;
 	/** What a stream's reader asked for, as the engine gives it. */
@@ -300,8 +300,8 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 	};
 	tasks.onChange(reportBell.ring);
 	const watched = (fresh: ReadonlySet<NodeId>) => {
+		if (fresh.symmetricDifference(silent).size > 0) tell({ unreachable: [...fresh].sort() });
 		silent = fresh;
-		tell({ unreachable: [...fresh].sort() });
 		tablesBell.ring();
 	};
 

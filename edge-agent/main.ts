@@ -22,6 +22,7 @@ import { keeperOf } from "./keeper.ts";
 import { openLedger } from "./ledger.ts";
 import { logsOf } from "./logs.ts";
 import { runLoop } from "./loop.ts";
+import { watchPeers } from "./mesh/watch.ts";
 import { ensureKey } from "./mesh/wireguard.ts";
 import { preflight } from "./preflight.ts";
 import { purge } from "./purge.ts";
@@ -92,7 +93,7 @@ async function run(): Promise<number> {
 			tables: createTables(world),
 			tasks: keeperOf(tasks, engine, dir),
 			engine,
-			watch: async () => undefined,
+			watch: (changed, signal) => watchPeers(() => ledger.accepted?.assignment, changed, signal),
 			async describe(problems) {
 				const info = await engineInfo(engine.docker).catch(() => null);
 				if (info) liveRestore = info.LiveRestoreEnabled;

@@ -122,7 +122,7 @@ let era: string;
 let tasks: Tasks;
 
 const assignmentOf = (...assigned: TaskAssignment[]) =>
-	({ cluster: "c1", tasks: assigned }) as unknown as Assignment;
+	({ cluster: "c1", tasks: assigned, networks: [] }) as unknown as Assignment;
 
 function begin(remembered: Remembered = {}): void {
 	const world = { docker: () => engine as Docker, nowMs: () => 1_000, era: () => era };
@@ -187,12 +187,13 @@ describe("tasks", () => {
 		expect(states()["t9"]).toBe("rejected");
 	});
 
-	test("are stopped and removed when they are assigned no more", async () => {
+	test("are stopped when they are assigned no more, and removed with their service", async () => {
 		await assign(one, two);
 		await assign(two);
-		expect(engine.named("web.1.t1")).toBeUndefined();
 		expect(engine.log).toContain("stop web.1.t1");
 		expect(engine.named("web.2.t2")?.Status).toBe("running");
+		await assign();
+		expect(engine.containers.size).toBe(0);
 	});
 
 	test("tell of their end, once, and keep to it", async () => {
@@ -231,7 +232,7 @@ describe("tasks", () => {
 
 describe("containers nobody asked for", () => {
 	test("of ours are stopped and removed; others are never touched", async () => {
-		engine.add("web.2.t2", labelsOf(two), "running");
+		engine.add("gone.1.x", { ...labelsOf(one), "skein.slot": "service2:1" }, "running");
 		engine.add("older.1.x", labelsOf(one, "another cluster"), "running");
 		engine.add("theirs", { "com.docker.swarm.task": "" }, "running");
 		await assign(one);
@@ -262,6 +263,26 @@ describe("containers nobody asked for", () => {
 		await assign();
 		expect(engine.containers.size).toBe(0);
 	});
+
+	test("of many slots that were scaled away only some logs are kept", async () => {
+		for (let slot = 2; slot < 20; slot++) {
+			const other = taskOf({ id: `old${slot}` as TaskId, slot });
+			engine.add(`web.${slot}.old`, labelsOf(other), "exited");
+		}
+		await assign(one);
+		expect(engine.containers.size).toBe(1 + 5);
+	});
+});
+
+test("one that is written off while it runs is stopped, and kept for its log like any other", async () => {
+	await assign(one, two);
+	await assign(two);
+	expect(engine.named("web.1.t1")?.Status).toBe("exited");
+	const elsewhere = { networks: [{ endpoints: [{ service: one.service.id }] }], tasks: [] };
+	const assignment = { cluster: "c1", ...elsewhere } as unknown as Assignment;
+	await tasks.assign(assignment, site);
+	await tasks.settled();
+	expect([...engine.containers.values()].map(({ Status }) => Status)).toEqual(["exited", "exited"]);
 });
 
 describe("after a restart", () => {

@@ -13,6 +13,8 @@ import { label, type Site, slotOf } from "./container.ts";
 import { look, type Outcome, prepare, Registries, remove, start, stop } from "./controller.ts";
 import { type Memory, type Said, type Seen, step, unseen } from "./step.ts";
 
+const keptPerService = 5;
+
 /** More than any engine says; a report holds no longer texts. */
 const longestError = 4_000;
 
@@ -307,22 +309,26 @@ export class Tasks {
 
 	/**
 	 * Containers of ours that nobody needs: of tasks that are not assigned, and ended ones but for the last of each
-	 * slot, which is kept for its log while the service has a task here.
+	 * slot, which is kept for its log while we hear of its service; slots that were scaled away are such, too, so
+	 * there is a bound.
 	 */
 	#surplus(): Listed[] {
-		const services = new Set(this.#assignment?.tasks.map((task) => task.service.id));
+		const services = servicesOf(this.#assignment);
 		const ended = this.#listed.filter((listed) => {
 			const entry = this.#entryOf(listed);
 			return entry ? isTerminal(entry.status.state) : isEnded(listed);
 		});
 		const kept = new Set<string>();
 		const seats = new Set<string>();
+		const counts = new Map<string, number>();
 		for (const listed of ended.toSorted((a, b) => b.Created - a.Created)) {
 			const seat = listed.Labels[label.slot] ?? "";
 			const service = seat.split(":")[0] ?? "";
 			const ours = listed.Labels[label.cluster] === this.#assignment?.cluster;
-			if (!ours || seats.has(seat) || !(services as Set<string>).has(service)) continue;
+			const count = counts.get(service) ?? 0;
+			if (!ours || seats.has(seat) || !services.has(service) || count >= keptPerService) continue;
 			seats.add(seat);
+			counts.set(service, count + 1);
 			kept.add(listed.Id);
 		}
 		return this.#listed.filter((listed) => {
@@ -332,14 +338,21 @@ export class Tasks {
 		});
 	}
 
+	async #stopAndRemove(docker: Docker, listed: Listed): Promise<void> {
+		if (!isEnded(listed)) await stop(docker, listed.Id);
+		const ended = listed.State === "created" ? listed : { ...listed, State: "exited" };
+		this.#listed = this.#listed.map((each) => (each.Id === listed.Id ? ended : each));
+		// Now it may be the last of its slot.
+		if (!this.#surplus().includes(ended)) return;
+		await remove(docker, listed.Id);
+		this.#listed = this.#listed.filter((each) => each.Id !== listed.Id);
+	}
+
 	/** Stopped with its own grace, then removed; a failure is found again by the next sweep. */
 	#dismiss(docker: Docker, listed: Listed): void {
 		if (this.#leaving.has(listed.Id)) return;
 		this.#leaving.add(listed.Id);
-		const gone = dismiss(docker, listed)
-			.then(() => {
-				this.#listed = this.#listed.filter((each) => each.Id !== listed.Id);
-			})
+		const gone = this.#stopAndRemove(docker, listed)
 			.catch(() => undefined)
 			.finally(() => {
 				this.#leaving.delete(listed.Id);
@@ -354,12 +367,22 @@ export async function removeOurs(docker: Docker): Promise<void> {
 	const filters = encodeURIComponent(JSON.stringify({ label: [label.task] }));
 	const path = `/containers/json?all=1&filters=${filters}`;
 	const listed = await docker.request<Listed[]>("GET", path);
-	await Promise.all(listed.map((each) => dismiss(docker, each)));
+	await Promise.all(
+		listed.map(async (each) => {
+			if (!isEnded(each)) await stop(docker, each.Id);
+			await remove(docker, each.Id);
+		}),
+	);
 }
 
-async function dismiss(docker: Docker, listed: Listed): Promise<void> {
-	if (!isEnded(listed)) await stop(docker, listed.Id);
-	await remove(docker, listed.Id);
+/** Services with a task here, or of which a network of this node tells. */
+function servicesOf(assignment: Assignment | undefined): Set<string> {
+	return new Set([
+		...(assignment?.tasks ?? []).map((task) => task.service.id),
+		...(assignment?.networks ?? []).flatMap(({ endpoints }) =>
+			endpoints.map((endpoint) => endpoint.service),
+		),
+	]);
 }
 
 const isEnded = (listed: Listed) => listed.State === "exited" || listed.State === "dead";
