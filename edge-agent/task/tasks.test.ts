@@ -232,7 +232,7 @@ describe("tasks", () => {
 
 describe("containers nobody asked for", () => {
 	test("of ours are stopped and removed; others are never touched", async () => {
-		engine.add("gone.1.x", { ...labelsOf(one), "skein.slot": "service2:1" }, "running");
+		engine.add("gone.1.x", { ...labelsOf(two), "skein.slot": "service2:1" }, "running");
 		engine.add("older.1.x", labelsOf(one, "another cluster"), "running");
 		engine.add("theirs", { "com.docker.swarm.task": "" }, "running");
 		await assign(one);
