@@ -10,6 +10,8 @@ export interface EngineDeps {
 	readonly version: string;
 	/** Registries spoken to over plain http, as `host` or `host:port`; loopback ones are anyhow. */
 	readonly insecureRegistries: readonly string[];
+	/** How registries are asked, if not with the runtime's own `fetch`. */
+	readonly fetch?: (request: Request) => Promise<Response>;
 	/** Our own mistakes: told here, and to the caller as a 500. */
 	onFault(error: unknown): void;
 }

@@ -202,7 +202,7 @@ function withDetails(line: string, prefix: string, timestamps: boolean): string 
 	return `${line.slice(0, at)} ${prefix} ${line.slice(at + 1)}`;
 }
 
-function frame(fd: number, payload: string): Uint8Array {
+export function frame(fd: number, payload: string): Uint8Array {
 	const bytes = new TextEncoder().encode(payload);
 	const whole = new Uint8Array(8 + bytes.length);
 	whole[0] = fd;

@@ -6,14 +6,14 @@ import type { NetworkId } from "../../model/id.ts";
 import type { Network } from "../../model/network.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { isTerminal } from "../../model/taskstate.ts";
-import type { ClusterEvent, DoorEnv } from "../cluster.ts";
+import type { ClusterDoor, ClusterEvent, DoorEnv } from "../cluster.ts";
+import { subnetClash } from "../manager/allocator/ipam.ts";
 import { readBody } from "./body.ts";
 import { attachedTo, fromEngine, networkSchema, toEngine } from "./convert/network.ts";
 import { clusterOf, created, type EngineContext } from "./door.ts";
 import { badArgument, failedPrecondition } from "./errors.ts";
 import { anyOf, hasLabels, idPrefix, isTrue, parseFilters } from "./filters.ts";
 import { findNetwork, nodeName, services } from "./lookup.ts";
-import { checkSubnet } from "./subnets.ts";
 
 export function networkRoutes(): Hono<DoorEnv> {
 	const list = async (c: EngineContext) => {
@@ -61,11 +61,13 @@ export function networkRoutes(): Hono<DoorEnv> {
 				if ([...snapshot.networks.values()].some(({ name }) => name === asked.name)) {
 					throw conflict(`network with name ${asked.name} already exists`);
 				}
-				if (asked.subnet !== "") checkSubnet(snapshot, asked.subnet);
+				const clash = asked.subnet === "" ? undefined : subnetClash(snapshot, asked.subnet);
+				if (clash) throw badArgument(`invalid pool request: ${clash}`);
 				const network: Network = {
 					...asked,
 					id: moment.newId() as NetworkId,
-					vni: freeVni(snapshot),
+					// The allocator's to choose, as the subnet is where the user named none.
+					vni: 0,
 					ingress: false,
 					createdMs: moment.nowMs,
 				};
@@ -78,14 +80,16 @@ export function networkRoutes(): Hono<DoorEnv> {
 			return created(c, { Id: result, Warning: warning });
 		})
 		.delete("/networks/:id", async (c) => {
-			await clusterOf(c).commit((snapshot) => {
+			const cluster = clusterOf(c);
+			await untilVacated(cluster, c.req.param("id"), c.req.raw.signal);
+			await cluster.commit((snapshot) => {
 				const network = findNetwork(snapshot, c.req.param("id"));
 				if (network.ingress) {
 					throw badArgument(
 						`network ${network.name} carries the published ports of all services and can not be removed`,
 					);
 				}
-				const user = userOf(network, snapshot);
+				const user = userOf(network, snapshot) ?? lastTask(network, snapshot);
 				if (user) throw failedPrecondition(`network ${network.id} is in use by ${user}`);
 				return {
 					changes: [{ kind: "remove-network", id: network.id }],
@@ -108,30 +112,49 @@ export function networkRoutes(): Hono<DoorEnv> {
 		});
 }
 
-/** Who needs the network, or undefined if nobody does. */
+/** Who needs the network, or undefined if nobody does for long. */
 function userOf(network: Network, snapshot: Snapshot): string | undefined {
 	const service = services(snapshot).find(({ spec }) =>
 		spec.template.networks.some((each) => each.network === network.id),
 	);
 	if (service) return `service ${service.id}`;
-	const task = [...snapshot.tasks.values()].find(
-		({ attachments, status, desired }) =>
-			attachments.some((each) => each.network === network.id) &&
-			!isTerminal(status.state) &&
-			desired !== "remove",
-	);
-	if (task) return `task ${task.id}`;
 	const [attached] = attachedTo(network, snapshot);
 	return attached && `container ${attached.container.name} on node ${nodeName(attached.node)}`;
 }
 
-/** Docker begins at 4096 too. A number comes again only after sixteen million revisions. */
-function freeVni(snapshot: Snapshot): number {
-	const taken = new Set([...snapshot.networks.values()].map(({ vni }) => vni));
-	const room = 2 ** 24 - 4096;
-	let vni = 4096 + (snapshot.revision % room);
-	while (taken.has(vni)) vni = vni + 1 < 2 ** 24 ? vni + 1 : 4096;
-	return vni;
+/** A task that has not stopped yet, although nothing wants it any more. */
+function lastTask(network: Network, snapshot: Snapshot): string | undefined {
+	const task = [...snapshot.tasks.values()].find(
+		({ attachments, status, node }) =>
+			node !== null &&
+			!isTerminal(status.state) &&
+			attachments.some((each) => each.network === network.id),
+	);
+	return task && `task ${task.id}, which has not stopped yet`;
+}
+
+/** Longer than the grace that most containers have. */
+const windDownMs = 30_000;
+
+/**
+ * `docker stack rm` removes a network right after the services in it. Their containers are given the time to stop: taken
+ * from under them, the network would be neither there nor gone.
+ */
+async function untilVacated(
+	cluster: ClusterDoor,
+	asked: string,
+	signal: AbortSignal,
+): Promise<void> {
+	const untilMs = Date.now() + windDownMs;
+	while (!signal.aborted) {
+		const snapshot = await cluster.snapshot();
+		const seq = cluster.seq();
+		const network = findNetwork(snapshot, asked);
+		const leftMs = untilMs - Date.now();
+		if (leftMs <= 0 || network.ingress || userOf(network, snapshot)) return;
+		if (!lastTask(network, snapshot)) return;
+		await cluster.wait(seq, leftMs, signal);
+	}
 }
 
 function event(network: Network, action: ClusterEvent["action"]): Omit<ClusterEvent, "timeMs"> {

@@ -61,7 +61,7 @@ export function credentialsOf(header: string | undefined): Credentials | undefin
 interface Registry {
 	readonly host: string;
 	/** GET, with what the registry's challenge asks for. */
-	ask(path: string, accept: string, method?: string): Promise<Response>;
+	ask(path: string, accept: string): Promise<Response>;
 }
 
 function hubName(host: string): string {
@@ -69,7 +69,7 @@ function hubName(host: string): string {
 }
 
 function registry(
-	{ insecureRegistries }: EngineDeps,
+	{ insecureRegistries, fetch: send = (request) => fetch(request) }: EngineDeps,
 	host: string,
 	credentials: Credentials | undefined,
 ): Registry {
@@ -80,28 +80,26 @@ function registry(
 	const base = `${plain ? "http" : "https"}://${server}`;
 	const signal = AbortSignal.timeout(timeoutMs);
 	let authorization: string | undefined;
-	const send = (path: string, accept: string, method: string) =>
-		fetch(`${base}${path}`, {
-			method,
-			signal,
-			headers: {
-				...(accept && { Accept: accept }),
-				...(authorization && { Authorization: authorization }),
-			},
-		});
+	const knock = (path: string, accept: string) => {
+		const headers = {
+			...(accept && { Accept: accept }),
+			...(authorization && { Authorization: authorization }),
+		};
+		return send(new Request(`${base}${path}`, { signal, headers }));
+	};
 	return {
 		host,
-		async ask(path, accept, method = "GET") {
+		async ask(path, accept) {
 			try {
-				const first = await send(path, accept, method);
+				const first = await knock(path, accept);
 				if (first.status !== 401 || authorization) return first;
 				authorization = await answerToChallenge(
 					first.headers.get("WWW-Authenticate") ?? "",
 					credentials,
 					plain,
-					signal,
+					(url, headers) => send(new Request(url.href, { signal, headers })),
 				);
-				return authorization ? await send(path, accept, method) : first;
+				return authorization ? await knock(path, accept) : first;
 			} catch (error) {
 				if (error instanceof Refusal) throw error;
 				throw unavailable(`registry ${host} does not answer: ${reasonOf(error)}`, { cause: error });
@@ -119,7 +117,7 @@ async function answerToChallenge(
 	challenge: string,
 	credentials: Credentials | undefined,
 	plain: boolean,
-	signal: AbortSignal,
+	send: (url: URL, headers: Record<string, string>) => Promise<Response>,
 ): Promise<string | undefined> {
 	const basic = credentials && `Basic ${base64(`${credentials.username}:${credentials.password}`)}`;
 	if (/^basic/i.test(challenge)) return basic;
@@ -134,7 +132,7 @@ async function answerToChallenge(
 		const value = fields.get(key);
 		if (value) realm.searchParams.set(key, value);
 	}
-	const answer = await fetch(realm, { signal, headers: basic ? { Authorization: basic } : {} });
+	const answer = await send(realm, basic ? { Authorization: basic } : {});
 	if (!answer.ok) return undefined;
 	const token = tokenSchema.safeParse(await answer.json());
 	const text = token.data?.token ?? token.data?.access_token;

@@ -9,14 +9,20 @@ import type { ServiceId } from "../../model/id.ts";
 import type { Service, ServiceSpec, TemplateVersion } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { ClusterEvent, Decision, DoorEnv } from "../cluster.ts";
+import { portConflict } from "../manager/allocator/ports.ts";
 import { readBody } from "./body.ts";
 import { type ServiceDocument, serviceSchema } from "./convert/document.ts";
 import { fromEngine, hostPorts, type ReadSpec, taskMeaning, toEngine } from "./convert/service.ts";
 import { clusterOf, created, done, type EngineContext, versionOf } from "./door.ts";
-import { alreadyExists, failedPrecondition, outOfSequence, unimplemented } from "./errors.ts";
+import {
+	alreadyExists,
+	badArgument,
+	failedPrecondition,
+	outOfSequence,
+	unimplemented,
+} from "./errors.ts";
 import { anyOf, hasLabels, idPrefix, isTrue, namePrefix, parseFilters } from "./filters.ts";
 import { findNetwork, findService, services } from "./lookup.ts";
-import { checkPorts } from "./ports.ts";
 import { credentialsOf } from "./registry.ts";
 
 type Event = Omit<ClusterEvent, "timeMs">;
@@ -295,6 +301,11 @@ function differences(old: ServiceSpec, next: ServiceSpec): Record<string, string
 			"replicas.new": replicas(next),
 		}),
 	};
+}
+
+function checkPorts(snapshot: Snapshot, id: ServiceId, spec: ServiceSpec): void {
+	const conflict = portConflict(snapshot, spec, id);
+	if (conflict) throw badArgument(conflict);
 }
 
 function credentialWarnings(c: EngineContext): string[] {
