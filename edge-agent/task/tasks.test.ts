@@ -228,6 +228,14 @@ describe("tasks", () => {
 		await tasks.settled();
 		expect(states()).toEqual({ t1: "shutdown", t3: "running" });
 	});
+
+	test("start beside the one before them where each has an address of its own", async () => {
+		const old = { ...one, attachments: [{ network: front, address: "10.0.1.5" }] };
+		const young = { ...next, attachments: [{ network: front, address: "10.0.1.6" }] };
+		await assign(old);
+		await assign(old, young);
+		expect(states()).toEqual({ t1: "running", t3: "running" });
+	});
 });
 
 describe("containers nobody asked for", () => {

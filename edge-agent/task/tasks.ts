@@ -253,7 +253,10 @@ export class Tasks {
 		}
 	}
 
-	/** The slot's address is held by another task's container as long as that runs. */
+	/**
+	 * The slot's address is held by another task's container as long as that runs. In an update that starts first, the
+	 * two have an address each, and the older one waits for this one.
+	 */
 	async #predecessor(docker: Docker, task: TaskAssignment): Promise<string | undefined> {
 		if (task.attachments.length === 0) return undefined;
 		const filters = encodeURIComponent(
@@ -263,7 +266,13 @@ export class Tasks {
 			"GET",
 			`/containers/json?filters=${filters}`,
 		);
-		const other = running.find((each) => each.Labels[label.task] !== task.id);
+		const mine = new Set(task.attachments.map(({ address }) => address));
+		const other = running.find((each) => {
+			const id = each.Labels[label.task];
+			if (id === task.id) return false;
+			const known = this.#entries.get(id as TaskId);
+			return !known || known.task.attachments.some(({ address }) => mine.has(address));
+		});
 		return other?.Names[0]?.slice(1);
 	}
 
