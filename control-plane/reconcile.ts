@@ -45,6 +45,7 @@ const burstMs = 5;
 const retryPlanMs = 1_000;
 const alarmGraceMs = 2_000;
 const togetherMs = 50;
+const endTries = 10;
 /** Without a write for this long, we count as having been deaf: longer than the edge's cron, which writes. */
 const outageMs = 90_000;
 const maxAttempts = 60;
@@ -359,15 +360,19 @@ export class ClusterHost implements AgentsDoor {
 	async #planAll(): Promise<void> {
 		try {
 			await sleep(burstMs);
-			while (this.#waiting() && !this.#closed) {
-				if (!(await this.#mayPlan())) return;
+			for (let tries = 0; await this.#mayPlan(); ) {
 				const wake = await this.#inTurn(() => this.#planOnce());
-				if (this.#waiting() || this.#store.exclusive) continue;
-				if (await this.#store.endPlanning(this.#world.name, this.#held.seq, wake)) return;
+				if (this.#closed) return;
+				if (this.#waiting()) continue;
+				if (this.#store.exclusive) return;
+				// Others leave it to us for as long as we are the one, so we end only on what is known to be the newest.
+				// Where heartbeats never pause long enough for that, the next sweep looks after what slipped through.
+				const seq = ++tries < endTries ? this.#held.seq : null;
+				if (await this.#store.endPlanning(this.#world.name, seq, wake)) return;
 				await this.#refresh(true);
 			}
 		} catch (error) {
-			if (error instanceof Refusal && error.kind === "not-found") return;
+			if (this.#closed) return;
 			this.#due = true;
 			this.#world.log(`planning cluster ${this.id} failed, again soon: ${show(error)}`);
 			this.#arm(this.#world.nowMs() + retryPlanMs);
@@ -461,9 +466,9 @@ export class ClusterHost implements AgentsDoor {
 				if (this.#waiters.size === 0) return;
 				const seq = await this.#store.seq().catch(() => this.#held.seq);
 				if (seq === undefined) this.erased();
-				else if (seq > this.#held.seq) {
-					await this.#refresh().catch(() => undefined);
-				}
+				else if (seq > this.#held.seq) await this.#refresh().catch(() => undefined);
+				// Whoever shares the facts with us may have caught up already.
+				this.#ring();
 			}
 		} finally {
 			this.#looking = false;

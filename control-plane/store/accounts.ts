@@ -6,7 +6,7 @@ import { eq } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/sqlite-proxy";
 import type { Change } from "../../model/change.ts";
 import type { Cluster } from "../../model/cluster.ts";
-import { conflict } from "../../model/errors.ts";
+import { conflict, Refusal } from "../../model/errors.ts";
 import type { ClusterId, NodeId } from "../../model/id.ts";
 import type { Role } from "../../model/node.ts";
 import type { Database } from "./client.ts";
@@ -58,33 +58,32 @@ export function openAccounts(database: Database): Accounts {
 	});
 	return {
 		async putToken(sha256, account, nowMs) {
-			await db
-				.insert(token)
-				.values({ sha256, account, createdMs: nowMs })
-				.onConflictDoNothing()
-				.run();
+			await asked(
+				db.insert(token).values({ sha256, account, createdMs: nowMs }).onConflictDoNothing().run(),
+			);
 		},
 		async findToken(sha256) {
-			const [found] = await db
-				.select({ account: token.account, cluster: cluster.id })
-				.from(token)
-				.leftJoin(cluster, eq(cluster.account, token.account))
-				.where(eq(token.sha256, sha256));
+			const [found] = await asked(
+				db
+					.select({ account: token.account, cluster: cluster.id })
+					.from(token)
+					.leftJoin(cluster, eq(cluster.account, token.account))
+					.where(eq(token.sha256, sha256)),
+			);
 			return found as { account: string; cluster: ClusterId | null } | undefined;
 		},
 		async clusterOf(account) {
-			const [found] = await db
-				.select({ id: cluster.id })
-				.from(cluster)
-				.where(eq(cluster.account, account));
+			const [found] = await asked(
+				db.select({ id: cluster.id }).from(cluster).where(eq(cluster.account, account)),
+			);
 			return found?.id as ClusterId | undefined;
 		},
 		async allClusters() {
-			const found = await db.select({ id: cluster.id }).from(cluster);
+			const found = await asked(db.select({ id: cluster.id }).from(cluster));
 			return found.map(({ id }) => id as ClusterId);
 		},
 		async everHadCluster() {
-			const found = await db.select({ cluster: joinToken.cluster }).from(joinToken).limit(1);
+			const found = await asked(db.select({ cluster: joinToken.cluster }).from(joinToken).limit(1));
 			return found.length > 0;
 		},
 		async createCluster(made) {
@@ -133,17 +132,27 @@ export function openAccounts(database: Database): Accounts {
 			]);
 		},
 		async findJoinToken(sha256) {
-			const [found] = await db.select().from(joinToken).where(eq(joinToken.sha256, sha256));
+			const [found] = await asked(db.select().from(joinToken).where(eq(joinToken.sha256, sha256)));
 			return found as JoinTokenRow | undefined;
 		},
 		async putCredential(node, of, sha256) {
-			await db.insert(credential).values({ node, cluster: of, sha256 }).run();
+			await asked(db.insert(credential).values({ node, cluster: of, sha256 }).run());
 		},
 		async findCredential(node) {
-			const [found] = await db.select().from(credential).where(eq(credential.node, node));
+			const [found] = await asked(db.select().from(credential).where(eq(credential.node, node)));
 			return found as { cluster: ClusterId; sha256: string } | undefined;
 		},
 	};
+}
+
+/** Drizzle wraps what goes wrong in an error of its own; a refusal is for the caller. */
+async function asked<Result>(query: PromiseLike<Result>): Promise<Result> {
+	try {
+		return await query;
+	} catch (error) {
+		if (error instanceof Error && error.cause instanceof Refusal) throw error.cause;
+		throw error;
+	}
 }
 
 const clusterTables = [

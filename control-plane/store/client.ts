@@ -5,7 +5,7 @@
 
 import { type Client, createClient, LibsqlError, type ResultSet } from "@libsql/client";
 import pRetry from "p-retry";
-import { unavailable } from "../../model/errors.ts";
+import { Refusal, unavailable } from "../../model/errors.ts";
 
 export interface Statement {
 	readonly sql: string;
@@ -30,10 +30,22 @@ export interface DatabaseConfig {
 	readonly timeoutMs?: number;
 }
 
-/** The write may have landed or not: the answer got lost. */
-export class OutcomeUnknown extends Error {
+/** The server did not answer in SQL's terms: nothing is known of what was asked. */
+class NoAnswer extends Refusal {
 	constructor(cause: unknown) {
-		super("the database's answer to a write got lost", { cause });
+		super("unavailable", `the database does not answer (${wordsOf(cause)}): is it up?`, { cause });
+		this.name = "NoAnswer";
+	}
+}
+
+/** The write may have landed or not. */
+export class OutcomeUnknown extends Refusal {
+	constructor(cause: unknown) {
+		super(
+			"unavailable",
+			`the database's answer to a write got lost (${wordsOf(cause)}): see whether it was done, then try again`,
+			{ cause },
+		);
 		this.name = "OutcomeUnknown";
 	}
 }
@@ -95,7 +107,7 @@ function openRemote(config: DatabaseConfig): Database {
 		read: (statements) =>
 			pRetry(() => batch(client, statements, "read"), {
 				...retries,
-				shouldRetry: ({ error }) => isBusy(error) || isLost(error),
+				shouldRetry: ({ error }) => isBusy(error) || error instanceof NoAnswer,
 			}),
 		write: (statements) =>
 			pRetry(
@@ -103,7 +115,7 @@ function openRemote(config: DatabaseConfig): Database {
 					try {
 						return await batch(client, statements, "write");
 					} catch (error) {
-						throw isLost(error) ? new OutcomeUnknown(error) : error;
+						throw error instanceof NoAnswer ? new OutcomeUnknown(error.cause) : error;
 					}
 				},
 				{ ...retries, shouldRetry: ({ error }) => isBusy(error) },
@@ -115,15 +127,19 @@ function openRemote(config: DatabaseConfig): Database {
 /** 20, 40, … 640 ms, each with jitter: about a second and a half in all, less than anybody's patience with a CLI. */
 const retries = { retries: 6, minTimeout: 20, factor: 2, randomize: true };
 
-function batch(
+async function batch(
 	client: Client,
 	statements: readonly Statement[],
 	mode: "read" | "write",
 ): Promise<ResultSet[]> {
-	return client.batch(
-		statements.map(({ sql, args }) => ({ sql, args: [...args] })),
-		mode,
-	);
+	try {
+		return await client.batch(
+			statements.map(({ sql, args }) => ({ sql, args: [...args] })),
+			mode,
+		);
+	} catch (error) {
+		throw isLost(error) ? new NoAnswer(error) : error;
+	}
 }
 
 function isBusy(error: unknown): boolean {
@@ -134,7 +150,8 @@ function isBusy(error: unknown): boolean {
 	);
 }
 
-/** Neither yes nor no: the server did not answer in SQL's terms. */
+const wordsOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause));
+
 function isLost(error: unknown): boolean {
 	if (!(error instanceof LibsqlError)) return true;
 	return (

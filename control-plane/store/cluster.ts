@@ -29,8 +29,8 @@ export interface ClusterStore {
 	events(sinceMs: number, untilMs: number): Promise<readonly ClusterEvent[]>;
 	/** Asks to be the one that plans, until then. False: somebody else is, and will see what we wrote. */
 	takePlanning(planner: string, nowMs: number, untilMs: number): Promise<boolean>;
-	/** Stops being the one, unless somebody wrote since `seq`: then false, and there is more to plan. */
-	endPlanning(planner: string, seq: number, wake: Wake): Promise<boolean>;
+	/** Stops being the one; unless somebody wrote since `seq`: then false, and there may be more to plan. */
+	endPlanning(planner: string, seq: number | null, wake: Wake): Promise<boolean>;
 	/** Forgets old events, tombstones and revisions. */
 	prune(nowMs: number): Promise<void>;
 }
@@ -87,9 +87,9 @@ export function openCluster(database: Database, id: ClusterId): ClusterStore {
 		async endPlanning(planner, seq, wake) {
 			const [ended, found] = await database.write([
 				{
-					sql: `update cluster set planner_until_ms = 0, planned = max(planned, ?3),
+					sql: `update cluster set planner_until_ms = 0, planned = max(planned, coalesce(?3, 0)),
 						wake_at_ms = case when ?5 then ?4 else min(coalesce(wake_at_ms, ?4), coalesce(?4, wake_at_ms)) end
-						where id = ?1 and planner = ?2 and seq = ?3 returning id`,
+						where id = ?1 and planner = ?2 and seq = coalesce(?3, seq) returning id`,
 					args: [id, planner, seq, wake.atMs, wake.whole ? 1 : 0],
 				},
 				{ sql: "select planner from cluster where id = ?1", args: [id] },

@@ -1,9 +1,11 @@
 // An agent for tests: speaks to the agents' door as the real one does, and does what it is told by hand.
 
 import type { AssignmentReply } from "../../model/assignment.ts";
+import type { TaskId } from "../../model/id.ts";
 import type { NodeDescription } from "../../model/node.ts";
 import type { JoinReply, Report } from "../../model/report.ts";
-import { sampleDescription } from "../store/sample.ts";
+import type { TaskState } from "../../model/taskstate.ts";
+import { sampleDescription, sampleStatus } from "../store/sample.ts";
 
 export interface TestAgent extends JoinReply {
 	poll(held?: { revision: number; hash: string }, signal?: AbortSignal): Promise<AssignmentReply>;
@@ -59,4 +61,50 @@ export function agentOf(url: string, joined: JoinReply): TestAgent {
 		},
 		report: (report) => ask("/report", { method: "POST", body: JSON.stringify(report) }),
 	};
+}
+
+/** Does at once whatever it is assigned, until the signal: a machine on which everything works. */
+export async function obey(agent: TestAgent, signal: AbortSignal): Promise<void> {
+	let held = { revision: 0, hash: "" };
+	let observed = 1;
+	const done = new Map<TaskId, TaskState>();
+	while (!signal.aborted) {
+		try {
+			await turn();
+		} catch (error) {
+			if (signal.aborted || String(error).includes("410")) return;
+			await Bun.sleep(100);
+		}
+	}
+
+	async function turn() {
+		const { revision, hash, assignment, streams } = await agent.poll(held, signal);
+		for (const request of streams ?? []) {
+			await agent.ask(`/stream/${request.id}`, { method: "POST", body: logOf(request.task) });
+		}
+		if (revision === held.revision && hash === held.hash) return;
+		const tasks = (assignment?.tasks ?? []).filter(({ id, desired }) => done.get(id) !== desired);
+		await agent.report({
+			applied: { revision, hash },
+			tasks: tasks.map(({ id, desired }) => ({
+				id,
+				status: {
+					...sampleStatus(desired, ++observed),
+					containerId: `container-${id}`,
+					sinceMs: Date.now(),
+				},
+			})),
+		});
+		held = { revision, hash };
+		for (const { id, desired } of tasks) done.set(id, desired);
+	}
+}
+
+/** One line, in the framing of Docker's logs: where it went to, its length, itself. */
+export function logOf(task: TaskId): Uint8Array<ArrayBuffer> {
+	const line = new TextEncoder().encode(`2026-11-20T12:00:00.000000000Z hello from ${task}\n`);
+	const frame = new Uint8Array(8 + line.length);
+	frame.set([1, 0, 0, 0, 0, 0, 0, line.length]);
+	frame.set(line, 8);
+	return frame;
 }

@@ -239,9 +239,24 @@ for (const { name, there, start } of runtimes) {
 			expect(found.filter(({ Name }) => Name.startsWith("racing"))).toHaveLength(12);
 		}, 60_000);
 
-		test("the cron finds nothing amiss", async () => {
-			await at.cron();
-		});
+		test("a node that falls silent goes down, although nobody asks", async () => {
+			const { Worker } = await tokens();
+			const agent = await joinAgent(at.url, Worker, describeMachine(13));
+			await agent.report({});
+			const state = async () =>
+				(await json<{ Status: { State: string } }>(`/nodes/${agent.node}`)).Status.State;
+			const until = async (wanted: string) => {
+				for (let tries = 0; tries < 200 && (await state()) !== wanted; tries++) {
+					await Bun.sleep(50);
+					if (wanted === "down") await at.cron();
+				}
+				expect(await state()).toBe(wanted);
+			};
+			await until("ready");
+			await until("down");
+			await agent.report({});
+			await until("ready");
+		}, 60_000);
 
 		test("the install script comes with this address in it", async () => {
 			const script = await (await fetch(`${at.url}/install.sh`)).text();

@@ -177,3 +177,25 @@ test.skipIf(!hasSqld)(
 	},
 	60_000,
 );
+
+test.skipIf(!hasSqld)(
+	"a database that is away for a while is waited for, in words, and nothing is lost",
+	async () => {
+		const database = await startSqld();
+		cleanups.push(() => database.stop());
+		const at = await start({ env: { SKEIN_DATABASE_URL: database.url } });
+		expect((await createNetwork(at, "before")).status).toBe(201);
+		const agent = await joinAgent(at.url, await workerToken(at), describeMachine(1));
+		await database.kill();
+		const refused = await createNetwork(at, "meanwhile");
+		expect(refused.status).toBe(503);
+		expect(await refused.text()).toContain("the database does not answer");
+		expect((await agent.report({})).status).toBe(503);
+		await database.restart();
+		expect((await createNetwork(at, "after")).status).toBe(201);
+		expect((await agent.report({})).status).toBe(200);
+		expect(await networkNames(at)).toEqual(expect.arrayContaining(["before", "after"]));
+		expect(at.process.exitCode).toBe(null);
+	},
+	60_000,
+);

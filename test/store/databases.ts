@@ -32,40 +32,55 @@ export async function startFile(): Promise<TestDatabase> {
 	};
 }
 
+export interface TestServer extends TestDatabase {
+	/** Away, as after a power cut; and back, with what it had. */
+	kill(): Promise<void>;
+	restart(): Promise<void>;
+}
+
 /** With these flags, because without them this version can lock up for good under many writers. */
-export async function startSqld(): Promise<TestDatabase> {
+export async function startSqld(): Promise<TestServer> {
 	const folder = await mkdtemp(join(tmpdir(), "skein-sqld-"));
 	const port = await freePort();
-	const child = Bun.spawn(
-		[
-			sqld,
-			...["--db-path", join(folder, "data.sqld")],
-			...["--http-listen-addr", `127.0.0.1:${port}`],
-			...["--max-concurrent-connections", "4"],
-			"--disable-intelligent-throttling",
-		],
-		{ cwd: folder, stdout: "ignore", stderr: "ignore" },
-	);
 	const url = `http://127.0.0.1:${port}`;
-	for (let tries = 0; ; tries++) {
-		const alive = await fetch(`${url}/health`).then(
-			(reply) => reply.ok,
-			() => false,
+	let child: Bun.Subprocess | undefined;
+	const start = async () => {
+		child = Bun.spawn(
+			[
+				sqld,
+				...["--db-path", join(folder, "data.sqld")],
+				...["--http-listen-addr", `127.0.0.1:${port}`],
+				...["--max-concurrent-connections", "4"],
+				"--disable-intelligent-throttling",
+			],
+			{ cwd: folder, stdout: "ignore", stderr: "ignore" },
 		);
-		if (alive) break;
-		if (child.exitCode !== null || tries === 200) throw new Error("sqld did not start");
-		await Bun.sleep(50);
-	}
+		for (let tries = 0; ; tries++) {
+			const alive = await fetch(`${url}/health`).then(
+				(reply) => reply.ok,
+				() => false,
+			);
+			if (alive) return;
+			if (child.exitCode !== null || tries === 200) throw new Error("sqld did not start");
+			await Bun.sleep(50);
+		}
+	};
+	const kill = async () => {
+		child?.kill("SIGKILL");
+		await child?.exited;
+	};
+	await start();
 	return {
 		url,
+		kill,
+		restart: start,
 		async open() {
 			const database = await openDatabase({ url });
 			await migrate(database);
 			return database;
 		},
 		async stop() {
-			child.kill("SIGKILL");
-			await child.exited;
+			await kill();
 			await rm(folder, { recursive: true, force: true });
 		},
 	};
