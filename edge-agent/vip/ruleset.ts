@@ -7,7 +7,7 @@
 
 import type { Assignment, NetworkAssignment } from "../../model/assignment.ts";
 import { bridgePrefix, gatewayMac, meshInterface, vxlanPrefix } from "../../model/mesh.ts";
-import { vxlanPort } from "../../model/protocol.ts";
+import { vxlanPort, wireguardPort } from "../../model/protocol.ts";
 
 export type RulesetInput = Pick<Assignment, "self" | "peers" | "networks">;
 
@@ -72,6 +72,10 @@ export function tables(input: RulesetInput): Tables {
 		{
 			...set("other_networks", "type ipv4_addr; flags interval"),
 			elements: members(others.map(({ subnet }) => subnet)),
+		},
+		{
+			...set("resolvers", "type ipv4_addr"),
+			elements: members([self.meshAddress, ...networks.map(({ gateway }) => gateway)]),
 		},
 		{ ...map("vip_count", "type ipv4_addr : verdict"), elements: vips.counts("vip") },
 		{
@@ -270,11 +274,15 @@ function ipChains(count: number): string {
 	chain balance {
 		ip daddr vmap @vip_count
 		ip daddr @vips return
+		ip daddr @resolvers meta l4proto { tcp, udp } th dport 53 return
+		udp dport ${wireguardPort} return
 		fib daddr type local meta l4proto . th dport vmap @published_count
 	}
 	chain refuse {
 		type filter hook input priority -10; policy accept;
 		ct state new ip daddr @vips meta l4proto { tcp, udp, sctp } jump refusal
+		ct state new ip daddr @resolvers meta l4proto { tcp, udp } th dport 53 return
+		ct state new udp dport ${wireguardPort} return
 		ct state new meta l4proto . th dport @published jump refusal
 	}
 	chain refusal {
