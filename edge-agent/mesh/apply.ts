@@ -43,10 +43,7 @@ export function createMesh(exec: Exec, docker: Docker, dir: string): MeshShell {
 				}
 			};
 			const { mesh, overlays, dockerNetworks } = topology;
-			const meshed = await attempt(
-				"WireGuard",
-				wireguard.ensure(mesh, nowMs, silent).then(() => true),
-			);
+			const unheard = await attempt("WireGuard", wireguard.ensure(mesh, nowMs, silent));
 			const removed = await attempt("Docker networks", removeNetworks(docker, dockerNetworks));
 			// With the engine away we cannot tell which bridges still have containers: none is removed.
 			const keep = removed?.lingering ?? allBridges;
@@ -67,9 +64,14 @@ export function createMesh(exec: Exec, docker: Docker, dir: string): MeshShell {
 						)
 					: laid;
 			return {
-				kernel: meshed === true && relaid === true,
+				kernel: unheard !== undefined && relaid === true,
 				networks: created?.ready ?? new Map(),
-				problems: [...problems, ...(removed?.problems ?? []), ...(created?.problems ?? [])],
+				problems: [
+					...problems,
+					...(unheard ?? []),
+					...(removed?.problems ?? []),
+					...(created?.problems ?? []),
+				],
 			};
 		},
 	};

@@ -5,10 +5,12 @@
 import type { NetworkId } from "../../model/id.ts";
 import type { AttachedContainer } from "../../model/node.ts";
 import { type Docker, DockerError } from "../host/docker.ts";
-import type { ReadyNetwork } from "./networks.ts";
 
 /** On every container that is a task of ours. */
-const taskLabel = "skein.task";
+export const taskLabel = "skein.task";
+
+/** Of each overlay that is ready, what the engine calls it. */
+type Networks = ReadonlyMap<NetworkId, { readonly id: NetworkId; readonly engineId: string }>;
 
 interface ListedContainer {
 	readonly Id: string;
@@ -38,7 +40,7 @@ export interface Inspected {
 /** `networks`: those that `apply` has made ready. Sorted by container and network. */
 export async function listAttached(
 	docker: Docker,
-	networks: ReadonlyMap<NetworkId, ReadyNetwork>,
+	networks: Networks,
 ): Promise<AttachedContainer[]> {
 	if (networks.size === 0) return [];
 	// Stopped ones too: at the moment of the connection some engines do not call a container running yet.
@@ -70,10 +72,7 @@ async function inspect(docker: Docker, id: string): Promise<Inspected | undefine
 }
 
 /** One container, in each of our networks that it has an address in. */
-export function attachments(
-	container: Inspected,
-	networks: ReadonlyMap<NetworkId, ReadyNetwork>,
-): AttachedContainer[] {
+export function attachments(container: Inspected, networks: Networks): AttachedContainer[] {
 	const byEngineId = new Map([...networks.values()].map(({ engineId, id }) => [engineId, id]));
 	return Object.values(container.NetworkSettings.Networks).flatMap((endpoint) => {
 		const network = byEngineId.get(endpoint.NetworkID);

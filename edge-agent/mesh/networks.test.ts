@@ -22,11 +22,16 @@ const blue: DockerNetwork = {
 };
 
 /** An engine that has networks, some with containers on them. */
-function engine(there: readonly EngineNetwork[], used: readonly string[] = []) {
+function engine(
+	there: readonly EngineNetwork[],
+	used: readonly string[] = [],
+	labels: Readonly<Record<string, string>> = {},
+) {
 	let networks = [...there];
 	let made = 0;
 	const request = async (method: string, path: string, body?: unknown) => {
 		const [, , id] = path.split("/");
+		if (path.startsWith("/containers")) return [{ Names: ["/guest"], Labels: labels }];
 		if (method === "GET") {
 			const ours = path.includes("filters");
 			return networks.filter(({ Labels }) => !ours || Labels?.["skein.network"] !== undefined);
@@ -88,7 +93,21 @@ describe("networks of the engine", () => {
 	test("one that people use stays, and its bridge, and it is said what to do", async () => {
 		const ensured = await ensure([], engine([seen()], ["old"]));
 		expect(ensured).toMatchObject({ names: ["blue old"], lingering: ["sk-5"], changed: false });
-		expect(ensured.problems).toContain("docker network disconnect -f blue CONTAINER");
+		expect(ensured.problems).toContain("docker network disconnect -f blue guest");
+	});
+
+	test("one that a task is about to leave stays without a word", async () => {
+		const ensured = await ensure([], engine([seen()], ["old"], { "skein.task": "t" }));
+		expect(ensured).toMatchObject({ names: ["blue old"], lingering: ["sk-5"], problems: "" });
+	});
+
+	test("another MTU is had where nobody is in the way, and done without where somebody is", async () => {
+		const other = [{ ...blue, mtu: 1330 }];
+		expect(await ensure(other, engine([seen()]))).toMatchObject({ ready: ["new1"], problems: "" });
+		expect(await ensure(other, engine([seen()], ["old"]))).toMatchObject({
+			ready: ["old"],
+			problems: "",
+		});
 	});
 
 	test("one that people use is not ready with what it was before", async () => {

@@ -5,6 +5,7 @@
 
 import type { NetworkId } from "../../model/id.ts";
 import { type Docker, DockerError } from "../host/docker.ts";
+import { taskLabel } from "./attached.ts";
 import type { DockerNetwork } from "./topology.ts";
 
 /** Names the overlay that a local network stands for. */
@@ -63,10 +64,15 @@ export async function removeNetworks(
 			if (!(error instanceof DockerError)) throw error;
 			const bridge = seen.Options?.[bridgeOption];
 			if (bridge) lingering.add(bridge);
+			if (network && isUsable(network, seen)) continue;
 			const why = network ? "has other addresses now" : "is not this node's any more";
+			const guests = await guestsOf(docker, seen.Id);
+			// Tasks that are about to end: the next turn finds it free.
+			if (guests?.length === 0) continue;
+			const who = guests?.join(", ") ?? "nobody that Docker knows of";
 			problems.push(
-				`network ${seen.Name} ${why}, but containers are on it: ` +
-					`docker network disconnect -f ${seen.Name} CONTAINER (${error.message})`,
+				`network ${seen.Name} ${why}, but ${who} is on it: ` +
+					`docker network disconnect -f ${seen.Name} ${guests?.[0] ?? "CONTAINER"} (${error.message})`,
 			);
 		}
 	}
@@ -85,7 +91,7 @@ export async function createNetworks(
 	for (const network of wanted) {
 		const seen = all.find(({ Labels }) => Labels?.[networkLabel] === network.id);
 		if (seen) {
-			if (isSame(network, seen)) ready.set(network.id, { ...network, engineId: seen.Id });
+			if (isUsable(network, seen)) ready.set(network.id, { ...network, engineId: seen.Id });
 			continue;
 		}
 		const other = all.find(({ Name }) => Name === network.name);
@@ -117,14 +123,27 @@ async function ours(docker: Docker): Promise<readonly EngineNetwork[]> {
 	return docker.request<readonly EngineNetwork[]>("GET", `/networks?filters=${filters}`);
 }
 
+/** Names of the containers on it that are no tasks; undefined when there are none at all, of either kind. */
+async function guestsOf(docker: Docker, id: string): Promise<string[] | undefined> {
+	const filters = encodeURIComponent(JSON.stringify({ network: [id] }));
+	const containers = await docker.request<
+		readonly { Names: readonly string[]; Labels?: Readonly<Record<string, string>> | null }[]
+	>("GET", `/containers/json?all=1&filters=${filters}`);
+	if (containers.length === 0) return undefined;
+	return containers
+		.filter(({ Labels }) => Labels?.[taskLabel] === undefined)
+		.map(({ Names }) => (Names[0] ?? "a container").replace(/^\//, ""));
+}
+
 const bridgeOption = "com.docker.network.bridge.name";
+const mtuOption = "com.docker.network.driver.mtu";
 
 /** `inhibit_ipv4`: the addresses of the bridge are ours; the engine would delete those it does not know. */
 function optionsOf(network: DockerNetwork): Record<string, string> {
 	return {
 		[bridgeOption]: network.bridge,
 		"com.docker.network.bridge.inhibit_ipv4": "true",
-		"com.docker.network.driver.mtu": String(network.mtu),
+		[mtuOption]: String(network.mtu),
 	};
 }
 
@@ -149,6 +168,11 @@ export function createBody(network: DockerNetwork) {
 }
 
 export function isSame(network: DockerNetwork, seen: EngineNetwork): boolean {
+	return isUsable(network, seen) && seen.Options?.[mtuOption] === String(network.mtu);
+}
+
+/** As wanted but for the MTU, which kernels find out by themselves: not worth throwing anybody off the network. */
+function isUsable(network: DockerNetwork, seen: EngineNetwork): boolean {
 	const [pool, ...more] = seen.IPAM?.Config ?? [];
 	return (
 		seen.Name === network.name &&
@@ -157,6 +181,6 @@ export function isSame(network: DockerNetwork, seen: EngineNetwork): boolean {
 		pool?.Subnet === network.subnet &&
 		pool.Gateway === network.gateway &&
 		pool.IPRange === network.range &&
-		Object.entries(optionsOf(network)).every(([name, value]) => seen.Options?.[name] === value)
+		seen.Options?.[bridgeOption] === network.bridge
 	);
 }

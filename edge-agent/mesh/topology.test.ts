@@ -30,6 +30,8 @@ describe("the mesh", () => {
 			mtu: 1420,
 			peers: [2, 3].map((number) => ({
 				node: `node${number}` as never,
+				hostname: `h${number}`,
+				down: false,
 				publicKey: `key${number}`,
 				meshAddress: `10.200.0.${number}`,
 				endpoints: [`192.168.77.${number}:51820`, `203.0.113.${number}:51820`],

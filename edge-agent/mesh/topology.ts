@@ -40,6 +40,9 @@ export interface Mesh {
 
 export interface MeshPeer {
 	readonly node: NodeId;
+	readonly hostname: string;
+	/** Given up by the control plane: its silence is no news. */
+	readonly down: boolean;
 	readonly publicKey: string;
 	readonly meshAddress: string;
 	/** Where to try, best first. Empty for a peer that can only call us. */
@@ -130,6 +133,8 @@ function mesh({ self, peers }: Assignment, local: Local, mtu: number): Mesh {
 			.filter((peer) => peer.publicKey !== "")
 			.map((peer) => ({
 				node: peer.node,
+				hostname: peer.hostname,
+				down: peer.down,
 				publicKey: peer.publicKey,
 				meshAddress: peer.meshAddress,
 				endpoints: nearestFirst(peer.endpoints, local.addresses),

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { NodeId } from "../../model/id.ts";
 import type { Mesh } from "./topology.ts";
-import { isSame, nextEndpoint, parseDump, showConf } from "./wireguard.ts";
+import { diagnose, isSame, nextEndpoint, parseDump, showConf } from "./wireguard.ts";
 
 const dump = [
 	"PRIVATE\tPUBLIC\t51820\toff",
@@ -65,7 +65,14 @@ const mesh: Mesh = {
 	port: 51820,
 	mtu: 1420,
 	peers: [
-		{ node: "b" as NodeId, publicKey: "keyB", meshAddress: "10.200.0.2", endpoints: ["h:1"] },
+		{
+			node: "b" as NodeId,
+			hostname: "h2",
+			down: false,
+			publicKey: "keyB",
+			meshAddress: "10.200.0.2",
+			endpoints: ["h:1"],
+		},
 	],
 };
 
@@ -105,4 +112,24 @@ test("names an endpoint only where it is to be set", () => {
 			"",
 		].join("\n"),
 	);
+});
+
+describe("why a peer is silent", () => {
+	const nowMs = 1_700_000_100_000;
+	const [peer] = mesh.peers;
+	const silent = new Set(["keyB"]);
+	const seen = parseDump(dump);
+	const said = (over: object, at = nowMs, who: ReadonlySet<string> = silent) =>
+		diagnose({ ...mesh, peers: peer ? [{ ...peer, ...over }] : [] }, seen, at, who).join();
+	test.each([
+		["WireGuard works, so it is what is above it", {}, nowMs, "answers WireGuard and not the mesh"],
+		["no handshake, so it is what is below", {}, nowMs + 200_000, "does not answer at h:1"],
+		["nowhere to call", { endpoints: [] }, nowMs, "--advertise-addr"],
+	])("%s", (_, over, at, want) => {
+		expect(said(over, at)).toContain(want);
+	});
+	test("nothing of those that answer, or that are known to be down", () => {
+		expect(said({}, nowMs, new Set())).toBe("");
+		expect(said({ down: true })).toBe("");
+	});
 });

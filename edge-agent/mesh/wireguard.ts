@@ -12,8 +12,8 @@ import { readLinks } from "./links.ts";
 import type { Mesh, MeshPeer } from "./topology.ts";
 
 export interface WireGuard {
-	/** Makes the interface and its peers so. `silent`: public keys of peers that do not answer. */
-	ensure(mesh: Mesh, nowMs: number, silent: ReadonlySet<string>): Promise<void>;
+	/** Makes the interface and its peers so. `silent`: public keys of peers that do not answer. Says why they may not. */
+	ensure(mesh: Mesh, nowMs: number, silent: ReadonlySet<string>): Promise<string[]>;
 }
 
 /** `dir` holds the private key: see `ensureKey`. */
@@ -36,11 +36,13 @@ export function createWireGuard(exec: Exec, dir: string): WireGuard {
 				endpoints.set(peer.publicKey, endpoint);
 				rotated.set(peer.publicKey, nowMs);
 			}
-			if (endpoints.size === 0 && isSame(mesh, privateKey, seen)) return;
+			const problems = diagnose(mesh, seen, nowMs, silent);
+			if (endpoints.size === 0 && isSame(mesh, privateKey, seen)) return problems;
 			// A file, since `wg` opens it by name; it names the key, and is as secret.
 			const conf = join(dir, "wireguard.conf");
 			await writeFile(conf, showConf(mesh, privateKey, endpoints), { mode: 0o600 });
 			await exec("wg", ["syncconf", meshInterface, conf]);
+			return problems;
 		},
 	};
 }
@@ -192,6 +194,33 @@ export function nextEndpoint(
 	const at = peer.endpoints.indexOf(seen.endpoint);
 	const next = peer.endpoints[(at + 1) % peer.endpoints.length] ?? first;
 	return next === seen.endpoint ? null : next;
+}
+
+/** Which layer is broken between us and each silent peer, as far as one end can tell. */
+export function diagnose(
+	mesh: Mesh,
+	seen: SeenMesh,
+	nowMs: number,
+	silent: ReadonlySet<string>,
+): string[] {
+	return mesh.peers
+		.filter(({ publicKey, down }) => silent.has(publicKey) && !down)
+		.map(({ hostname, publicKey, endpoints, meshAddress }) => {
+			const peer = seen.peers.get(publicKey);
+			if (endpoints.length === 0) {
+				return `node ${hostname} has not told where it can be reached: run its install line again with --advertise-addr`;
+			}
+			if (!peer || nowMs - peer.handshakeMs >= staleMs) {
+				return (
+					`node ${hostname} does not answer at ${endpoints.join(", ")}: it is off, or UDP does not pass; ` +
+					`let UDP to its port and to our ${mesh.port} pass`
+				);
+			}
+			return (
+				`node ${hostname} answers WireGuard and not the mesh: its agent is stopped, or a firewall on either node ` +
+				`drops what comes in on ${meshInterface}; let it pass (ping ${meshAddress})`
+			);
+		});
 }
 
 export function isSame(mesh: Mesh, privateKey: string, seen: SeenMesh): boolean {
