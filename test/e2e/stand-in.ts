@@ -4,6 +4,7 @@
 // Run inside the lab, where the nodes reach it: stand-in.ts TCP-ADDRESS SOCKET DATA-FOLDER. Tests talk to the socket:
 // PUT /assignment/HOSTNAME, GET /nodes.
 
+import { rm } from "node:fs/promises";
 import { fillIn } from "../../control-plane/install.ts";
 import { localInstallFiles } from "../../control-plane/installables.ts";
 import type { Assignment, AssignmentReply, StreamRequest } from "../../model/assignment.ts";
@@ -136,6 +137,8 @@ async function testDoor(request: Request): Promise<Response> {
 	return Response.json({});
 }
 
+// One that was killed leaves it.
+await rm(socket, { force: true });
 Bun.serve({ hostname, port: Number(port), idleTimeout: 60, fetch: agentDoor });
 Bun.serve({ unix: socket, fetch: testDoor });
 console.log("ready");
