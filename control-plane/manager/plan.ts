@@ -9,7 +9,7 @@ import { quarantineMs } from "../../model/network.ts";
 import type { Service } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { isMeantToRun } from "../../model/task.ts";
-import { isTerminal } from "../../model/taskstate.ts";
+import { isBefore, isTerminal } from "../../model/taskstate.ts";
 import {
 	allocateNetworks,
 	allocateNode,
@@ -115,10 +115,11 @@ function dueServices(
 	const due = new Set(round.services);
 	for (const id of draft.unsettled.services.keys()) due.add(id);
 	for (const task of draft.unsettled.tasks.values()) {
-		// One held back may have to wait no longer; one that ended needs a successor.
-		if (task.desired === "ready" || (isTerminal(task.status.state) && isMeantToRun(task))) {
-			due.add(task.service);
-		}
+		// One held back may have to wait no longer, one that ended needs a successor, and one without a node may wait
+		// for what its service has not got.
+		const hasEnded = isTerminal(task.status.state) && isMeantToRun(task);
+		const isWaiting = isBefore(task.status.state, "assigned");
+		if (task.desired === "ready" || hasEnded || isWaiting) due.add(task.service);
 	}
 	for (const id of nodes) {
 		for (const task of draft.tasksOfNode(id).values()) {

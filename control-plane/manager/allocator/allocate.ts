@@ -19,7 +19,7 @@ import { type Attachment, isMeantToRun, type Task } from "../../../model/task.ts
 import { isBefore, isTerminal } from "../../../model/taskstate.ts";
 import type { Draft } from "../draft.ts";
 import { setStatus } from "../orchestrator/slot.ts";
-import { type Cursor, chooseSubnet, leaseAddress, leaseSlice, release } from "./ipam.ts";
+import { type Cursor, chooseSubnet, exhausted, leaseAddress, leaseSlice, release } from "./ipam.ts";
 import { choosePorts, ingressPorts } from "./ports.ts";
 
 /** Numbers below are left to what people set up by hand; 1 is the probe's. */
@@ -139,6 +139,8 @@ function wantedNetworks(
 		if (!network) return { reason: `network ${id} is not there any more` };
 		wanted.push(network);
 	}
+	const bare = wanted.find((network) => lacksVip(draft, service, network));
+	if (bare?.subnet) return { reason: exhausted(bare) };
 	const empty = wanted.find(({ subnet }) => subnet === "");
 	if (empty) {
 		return {
@@ -146,6 +148,15 @@ function wantedNetworks(
 		};
 	}
 	return wanted;
+}
+
+function lacksVip(draft: Draft, service: Service, { id, ingress }: Network): boolean {
+	return (
+		!ingress &&
+		service.spec.endpointMode === "vip" &&
+		service.spec.template.networks.some(({ network }) => network === id) &&
+		!draft.leaseOf(id, vipHolder(service.id))
+	);
 }
 
 function attach(

@@ -14,8 +14,9 @@ import {
 	showRange,
 	size,
 } from "../../../model/cidr.ts";
+import type { NodeId } from "../../../model/id.ts";
 import { invariant, must } from "../../../model/invariant.ts";
-import type { Network } from "../../../model/network.ts";
+import { gatewayHolder, type Network } from "../../../model/network.ts";
 import type { Node } from "../../../model/node.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
 import type { Draft } from "../draft.ts";
@@ -103,22 +104,39 @@ export function leaseAddress(
 	const known = draft.leaseOf(network.id, holder);
 	if (known) return known;
 	const address = lowestFree(draft, network);
-	if (address === undefined) {
-		return {
-			reason: `network ${network.name} has no free address left in ${network.subnet}`,
-		};
-	}
+	if (address === undefined || isKept(draft, network, holder, address))
+		return { reason: exhausted(network) };
 	const lease = { network: network.id, address, prefix: 32, holder, releasedMs: 0 };
 	draft.put({ kind: "put-lease", lease });
 	return lease;
 }
 
-function lowestFree(draft: Draft, network: Network): string | undefined {
+/** The last address is for a gateway while there is none: without one, no task could use the others. */
+function isKept(draft: Draft, network: Network, holder: string, address: string): boolean {
+	const range = parseRange(network.subnet);
+	if (holder.startsWith(gatewayPrefix) || !range || size(range) > smallNetwork) return false;
+	if (lowestFree(draft, network, (parseAddress(address) ?? 0) + 1) !== undefined) return false;
+	for (const lease of draft.leasesOfNetwork(network.id).values()) {
+		if (lease.releasedMs === 0 && lease.holder.startsWith(gatewayPrefix)) return false;
+	}
+	return true;
+}
+
+/** In larger ones, gateways are there long before the last address is given. */
+const smallNetwork = 256;
+
+const gatewayPrefix = gatewayHolder("" as NodeId);
+
+export function exhausted({ name, subnet }: Network): string {
+	return `network ${name} has no free address left in ${subnet}`;
+}
+
+function lowestFree(draft: Draft, network: Network, from = 0): string | undefined {
 	const range = parseRange(network.subnet);
 	if (!range) return undefined;
 	// Two addresses (/31) and one (/32) are no network; every other leaves out its first and last.
 	const [first, last] = [range.base + 2, range.base + size(range) - 2];
-	let at = draft.lowestUnleased(network.id, first);
+	let at = Math.max(from, draft.lowestUnleased(network.id, first));
 	for (; at <= last; at++) {
 		const slice = sliceAround(draft, network, range, at);
 		if (slice) at = slice.base + size(slice) - 1;

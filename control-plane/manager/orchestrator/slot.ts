@@ -34,13 +34,11 @@ export interface Start {
 	/** 0 is at once. */
 	readonly afterMs: number;
 	readonly message: string;
-	/** Beside the task it replaces, or only once that has ended: two of them never share an address. */
-	readonly order: "stop-first" | "start-first";
 }
 
-export const atOnce: Start = { afterMs: 0, message: "created", order: "stop-first" };
+export const atOnce: Start = { afterMs: 0, message: "created" };
 
-/** The slot's next task. It is held back, prepared, while it has to wait for its time or for its predecessors. */
+/** The slot's next task. It is held back, prepared, while it has to wait for its time or for its predecessors' end. */
 export function createTask(
 	draft: Draft,
 	moment: Moment,
@@ -48,7 +46,7 @@ export function createTask(
 	slot: Slot,
 	start: Start = atOnce,
 ): void {
-	const inTheWay = start.order === "stop-first" && slot.tasks.some(isAround(draft));
+	const inTheWay = slot.tasks.some(({ id }) => isWindingDown(draft, id));
 	draft.put({
 		kind: "put-task",
 		task: {
@@ -70,16 +68,14 @@ export function createTask(
 	});
 }
 
-/** It may still run somewhere. One that was never handed to a node is forgotten as soon as it is not wanted. */
-export function isAround(draft: Draft): (task: Task) => boolean {
-	return ({ id }) => {
-		const now = draft.tasks.get(id);
-		return now !== undefined && !isTerminal(now.status.state);
-	};
+/** It may still run at its slot's address. One that is meant to run has an address of its own beside the next. */
+function isWindingDown(draft: Draft, id: TaskId): boolean {
+	const task = draft.tasks.get(id);
+	return task !== undefined && !isTerminal(task.status.state) && !isMeantToRun(task);
 }
 
 /**
- * No longer wanted. `shutdown` keeps it as its slot's history, `remove` does not. It leaves every node's tables
+ * No longer wanted; forgotten at once where no node ever heard of it. `shutdown` keeps it as its slot's history, `remove` does not. It leaves every node's tables
  * before it is told to stop (serving.ts), unless it is in none.
  */
 export function retire(draft: Draft, id: TaskId, desired: "shutdown" | "remove"): void {
@@ -108,7 +104,7 @@ export function letRun(draft: Draft, { nowMs }: Moment, slots: readonly Slot[]):
 		for (const task of slot.tasks) {
 			if (task.desired !== "ready" || task.startAfterMs > nowMs) continue;
 			const older = slot.tasks.filter(({ generation }) => generation < task.generation);
-			if (older.some(isAround(draft))) continue;
+			if (older.some(({ id }) => isWindingDown(draft, id))) continue;
 			draft.put({
 				kind: "put-task",
 				task: {

@@ -156,15 +156,14 @@ function replace(
 	slot: Slot,
 	{ order }: UpdatePolicy,
 ): void {
+	const live = meantToRun(slot);
+	const upThere = order === "start-first" ? live.find(isUp) : undefined;
+	// Beside the one that is up; an update that was overtaken by this one may have left a second.
+	for (const task of live) if (task !== upThere) retire(draft, task.id, "shutdown");
 	const before = slot.tasks.filter((task) => !isDirty(service, task));
-	if (order === "start-first") {
-		// What failed beside the old one is tried again, at the pace of restarts.
-		const start = restartOf(service.spec.template.restart, before, moment.nowMs);
-		createTask(draft, moment, service, slot, { ...start, order });
-		return;
-	}
-	for (const { id } of meantToRun(slot)) retire(draft, id, "shutdown");
-	createTask(draft, moment, service, slot);
+	// What failed beside the old one is tried again, at the pace of restarts.
+	const start = upThere && restartOf(service.spec.template.restart, before, moment.nowMs);
+	createTask(draft, moment, service, slot, start);
 }
 
 /** The old one goes once the new one serves in its stead. */
