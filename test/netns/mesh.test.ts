@@ -31,10 +31,11 @@ describe.skipIf(reason !== undefined)("the mesh on a real kernel", () => {
 	let onA: Container;
 	let onB: Container;
 
+	let candidates = (node: WorldNode) => [`${node.address}:51820`];
 	const scene = (networks: readonly SceneNetwork[]): Scene => ({
-		nodes: world.nodes.map(({ address }, index) => ({
+		nodes: world.nodes.map((node, index) => ({
 			publicKey: keys[index] ?? "",
-			endpoints: [`${address}:51820`],
+			endpoints: candidates(node),
 		})),
 		networks,
 	});
@@ -165,6 +166,26 @@ describe.skipIf(reason !== undefined)("the mesh on a real kernel", () => {
 		expect(await onA.pings("10.0.5.99")).toBe(false);
 		await stranger.remove();
 	});
+
+	test("of several endpoints it finds the one that works, and stays there", async () => {
+		const endpoints = (node: WorldNode) => [`192.168.78.99:51820`, `${node.address}:51820`];
+		const applied = () => Promise.all(world.nodes.map((node) => apply(node, blue())));
+		candidates = endpoints;
+		for (const [index, node] of world.nodes.entries()) {
+			await node.must("wg", "set", "skein0", "peer", keys[1 - index] ?? "", "remove");
+		}
+		await applied();
+		expect(await a.must("wg", "show", "skein0", "endpoints")).toContain("192.168.78.99:");
+		await until("the second endpoint to be tried", 40_000, async () => {
+			await applied();
+			return onA.pings(two);
+		});
+		const working = await a.must("wg", "show", "skein0", "endpoints");
+		expect(working).toContain(b.address);
+		await applied();
+		expect(await a.must("wg", "show", "skein0", "endpoints")).toBe(working);
+		candidates = (node) => [`${node.address}:51820`];
+	}, 60_000);
 
 	describe("watching", () => {
 		const silent = async (node: WorldNode) =>
