@@ -227,6 +227,20 @@ describe("an assignment", () => {
 	});
 });
 
+test("an engine that is away is a problem until it is back", async () => {
+	const world = worldOf();
+	const running = world.run();
+	const told = () =>
+		world.reports.findLast(({ description }) => description)?.description?.problems;
+	await until(() => told()?.length === 0);
+	world.engine().gone("no such file");
+	await until(() => told()?.[0]?.includes("systemctl start docker") === true);
+	world.engine().back();
+	await until(() => told()?.length === 0);
+	world.stop();
+	await running;
+});
+
 describe("the control plane", () => {
 	test("may say that the node is gone, which ends the loop", async () => {
 		const world = worldOf({ held: at(1) });

@@ -294,8 +294,8 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			tablesBell.ring();
 			void describeNow();
 		},
-		gone() {
-			log("Docker went away");
+		gone(complaint) {
+			complain("engine", [`Docker does not answer: systemctl start docker (${complaint})`]);
 		},
 	};
 	tasks.onChange(reportBell.ring);

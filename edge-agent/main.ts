@@ -110,6 +110,8 @@ async function run(): Promise<number> {
 	await ledger.flush();
 	if (end === "removed") {
 		log("this node was removed from its cluster: its containers, networks and rules go now");
+		tasks.stop();
+		await tasks.settled();
 		for (const problem of await purge(exec, engine.current())) log(problem);
 		await forget(dir);
 		log("to bring this machine back, run the install line with a token");

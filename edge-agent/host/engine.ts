@@ -21,7 +21,8 @@ export interface EngineListener {
 	event(event: DockerEvent): void;
 	/** It answers (again): whatever happened meanwhile was missed. */
 	back(): void;
-	gone(): void;
+	/** It does not answer, from the beginning or no more. Said once. */
+	gone(complaint: string): void;
 }
 
 /** Health checks alone make three events a second per container that we do not care for: only these are asked for. */
@@ -79,11 +80,13 @@ export function openEngine(socketPath: string): Engine {
 		},
 		connect,
 		async listen(listener, signal) {
+			let isGone = false;
 			while (!signal.aborted) {
 				try {
 					const fresh = await connect();
 					const stream = await fresh.stream("GET", eventsPath(events), signal);
 					// Listening has begun only when the answer's head is here: what is looked up after that is not missed.
+					isGone = false;
 					listener.back();
 					for await (const line of lines(stream)) listener.event(JSON.parse(line) as DockerEvent);
 					complaint = "its events ended";
@@ -91,9 +94,9 @@ export function openEngine(socketPath: string): Engine {
 					complaint = error instanceof Error ? error.message : String(error);
 				}
 				if (signal.aborted) return;
-				const was = connected;
 				connected = undefined;
-				if (was) listener.gone();
+				if (!isGone) listener.gone(complaint);
+				isGone = true;
 				await Bun.sleep(retryMs);
 			}
 		},

@@ -144,6 +144,12 @@ export class Tasks {
 		for (const { id } of reports) this.#unreported.add(id);
 	}
 
+	/** Begins nothing any more, and gives up what waits for a registry: the node leaves. */
+	stop(): void {
+		this.#assignment = undefined;
+		for (const id of [...this.#entries.keys()]) this.#forget(id);
+	}
+
 	/** Until every turn that was begun has ended: for an orderly end, and for tests. */
 	async settled(): Promise<void> {
 		while (this.#turns.size > 0) await Promise.all(this.#turns);
