@@ -33,8 +33,11 @@ export function answer(
 	if (address !== undefined) return reverse(address, type, zone, seen);
 	const addresses = lookUp(asked, seen);
 	if (!addresses) {
-		// No such thing on the Internet: asking there would only tell strangers about our services.
-		return asked.startsWith("tasks.") ? { code: "NXDOMAIN", records: [] } : "forward";
+		// No such thing on the Internet: asking there would only tell strangers about our services. And an upstream that
+		// fails would make the engine's resolver ask the next node, which sees this node and not the container.
+		const isHidden = seen.length > 0 && lookUp(asked, zone.networks) !== undefined;
+		const isOurs = asked.startsWith("tasks.") || isHidden;
+		return isOurs ? { code: "NXDOMAIN", records: [] } : "forward";
 	}
 	// A name that exists has no error, whatever is asked of it: musl takes NXDOMAIN for AAAA as the end of the name.
 	if (type !== "A" && type !== "ANY") return { code: "NOERROR", records: [] };

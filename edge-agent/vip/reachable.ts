@@ -24,9 +24,18 @@ export function reachable(assignment: Assignment, silent: ReadonlySet<NodeId>): 
 				members: network.members.filter(({ address }) => !lost.has(address)),
 				endpoints: network.endpoints.map((endpoint) => ({
 					...endpoint,
-					backends: endpoint.backends.filter((address) => !lost.has(address)),
+					backends: without(endpoint.backends, lost),
 				})),
 			};
 		}),
 	};
+}
+
+/**
+ * A service never loses its last backends by silence: a peer that is merely slow to answer still serves, and where it is
+ * gone indeed, refusing at once is no better than trying.
+ */
+function without(backends: readonly string[], lost: ReadonlySet<string>): readonly string[] {
+	const left = backends.filter((address) => !lost.has(address));
+	return left.length > 0 ? left : backends;
 }
