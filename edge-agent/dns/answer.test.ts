@@ -70,7 +70,7 @@ describe("who sees what", () => {
 		["the node", "redis", "127.0.0.1", "10.0.6.21 10.0.6.22"],
 		["the node, by the mesh", "web", "10.200.0.1", "10.0.5.2"],
 		["another node's containers, by that node", "web", "10.200.0.2", "10.0.5.2"],
-		["as far as it has any", "web", "10.200.0.3", "forward"],
+		["as far as it has any", "web", "10.200.0.3", "NXDOMAIN"],
 		["somebody else's container", "web", "172.17.0.5", "forward"],
 	])("%s (%s from %s)", (_, name, from, want) => expect(said(name, from)).toBe(want));
 });
