@@ -193,12 +193,12 @@ install_tools() {
 			"$(install_line "$manager" $(package_of "$manager" docker)), or see https://docs.docker.com/engine/install"
 		;;
 	esac
-	[ "$manager" != apt-get ] || apt_update
 	packages=$(for tool in $missing; do package_of "$manager" "$tool"; done | sort -u | tr '\n' ' ')
 	# The words are package names of ours: they are meant to be split.
 	# shellcheck disable=SC2086
 	line=$(install_line "$manager" $packages)
 	[ -n "$install" ] || refuse "missing: $missing" "$line"
+	[ "$manager" != apt-get ] || apt_update
 	say "installing what is missing: $packages"
 	# Packages of services want to know how to behave without an init.
 	DEBIAN_FRONTEND=noninteractive sh -c "$line" </dev/null >"$state/install.log" 2>&1 || {
