@@ -12,6 +12,7 @@ import { hostClusters, randomId } from "./clusters.ts";
 import { Streams } from "./dispatcher/streams.ts";
 import { makeFirstNode, nextSteps } from "./first-node.ts";
 import { localInstallFiles } from "./installables.ts";
+import { lockDatabase } from "./lock.ts";
 import { plan, planAfter } from "./manager/plan.ts";
 import type { HostWorld } from "./reconcile.ts";
 import { readSettings, type Settings } from "./settings.ts";
@@ -37,6 +38,9 @@ async function main(): Promise<void> {
 	await mkdir(settings.data, { recursive: true, mode: 0o700 });
 	await refuseTakenSocket(settings.socket);
 
+	if (settings.databaseUrl.startsWith("file:")) {
+		lockDatabase(settings.databaseUrl.slice("file:".length));
+	}
 	const database = await openDatabase({
 		url: settings.databaseUrl,
 		...(settings.databaseToken && { authToken: settings.databaseToken }),

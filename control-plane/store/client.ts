@@ -5,7 +5,7 @@
 
 import { type Client, createClient, LibsqlError, type ResultSet } from "@libsql/client";
 import pRetry from "p-retry";
-import { Refusal, unavailable } from "../../model/errors.ts";
+import { Refusal } from "../../model/errors.ts";
 
 export interface Statement {
 	readonly sql: string;
@@ -13,7 +13,7 @@ export interface Statement {
 }
 
 export interface Database {
-	/** No other process can write: what this one knows is what there is. */
+	/** No other process writes: what this one knows is what there is. */
 	readonly exclusive: boolean;
 	/** All of one moment. Tried again until answered or hopeless. */
 	read(statements: readonly Statement[]): Promise<readonly ResultSet[]>;
@@ -55,27 +55,13 @@ export async function openDatabase(config: DatabaseConfig): Promise<Database> {
 }
 
 /**
- * One connection, because a batch on it is one synchronous tick and so can not meet another one. The database is ours
- * alone (`locking_mode`): a second process is refused at its start rather than served stale reads. Every commit is
- * synced to disk, the default: agents never go back to a lower revision, so a power cut must not take one away.
+ * One connection, because a batch on it is one synchronous tick and so can not meet another one. That no other process
+ * writes is for the caller to make sure (lock.ts). Every commit is synced to disk, the default: agents never go back to a
+ * lower revision, so a power cut must not take one away.
  */
 async function openFile(url: string): Promise<Database> {
 	const client = createClient({ url, concurrency: 1, timeout: 200 });
-	const prepare = async () => {
-		// The order matters: the mode takes hold with the next access, which the journal's mode is.
-		await client.execute("pragma locking_mode = exclusive");
-		await client.execute("pragma journal_mode = wal");
-	};
-	try {
-		await prepare();
-	} catch (error) {
-		client.close();
-		if (!isBusy(error)) throw error;
-		throw unavailable(
-			`${url.slice("file:".length)} is in use by another control plane: end that one, or give this one a SKEIN_DATA of its own`,
-			{ cause: error },
-		);
-	}
+	await client.execute("pragma journal_mode = wal");
 	/** A connection that met SQLITE_BUSY once keeps its old snapshot: it reads stale rows until it is opened anew. */
 	const healing = async <Result>(ask: () => Promise<Result>): Promise<Result> =>
 		pRetry(ask, {
@@ -84,7 +70,6 @@ async function openFile(url: string): Promise<Database> {
 			async onFailedAttempt({ error }) {
 				if (!isBusy(error)) return;
 				await client.reconnect();
-				await prepare();
 			},
 		});
 	return {

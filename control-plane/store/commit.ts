@@ -121,14 +121,20 @@ export async function writeReports(
 				node.unreachable ?? null,
 			]),
 			(rows) => ({
-				// ->> gives objects as JSON text, and NULL where nothing was reported.
-				sql: `update node set seq = ${currentSeq},
-					description = coalesce(j.value->>1, description), attached = coalesce(j.value->>2, attached),
-					applied_hash = case when j.value->>3 >= applied_revision then j.value->>4 else applied_hash end,
-					applied_revision = max(applied_revision, coalesce(j.value->>3, 0)),
-					lease_until_ms = max(lease_until_ms, coalesce(j.value->>5, 0)),
-					unreachable = coalesce(j.value->>6, unreachable)
-					from json_each(?2) j where node.cluster = ?1 and node.id = j.value->>0`,
+				// An upsert of rows that are there, since an `update … from` would walk the whole table. ->> gives objects as JSON
+				// text, and NULL where nothing was reported.
+				sql: `insert into node (cluster, id, seq, decided, description, attached,
+						applied_revision, applied_hash, lease_until_ms, unreachable)
+					select n.cluster, n.id, ${currentSeq}, n.decided,
+						coalesce(j.value->>1, n.description), coalesce(j.value->>2, n.attached),
+						max(n.applied_revision, coalesce(j.value->>3, 0)),
+						case when j.value->>3 >= n.applied_revision then j.value->>4 else n.applied_hash end,
+						max(n.lease_until_ms, coalesce(j.value->>5, 0)), coalesce(j.value->>6, n.unreachable)
+					from json_each(?2) j cross join node n on n.cluster = ?1 and n.id = j.value->>0 where true
+					on conflict do update set seq = excluded.seq, description = excluded.description,
+						attached = excluded.attached, applied_revision = excluded.applied_revision,
+						applied_hash = excluded.applied_hash, lease_until_ms = excluded.lease_until_ms,
+						unreachable = excluded.unreachable`,
 				args: [id, rows],
 			}),
 		),
@@ -350,7 +356,7 @@ function removals(
 		[...keys].map((key) => key.split(" ")),
 		(rows) => ({
 			sql: `delete from ${kind} where rowid in (
-				select t.rowid from json_each(?2) j join ${kind} t on t.cluster = ?1 and ${match.replaceAll(/\b(\w+) = j/g, "t.$1 = j")})`,
+				select t.rowid from json_each(?2) j cross join ${kind} t on t.cluster = ?1 and ${match.replaceAll(/\b(\w+) = j/g, "t.$1 = j")})`,
 			args: [id, rows],
 		}),
 	).concat(
@@ -441,13 +447,16 @@ function taskPuts(id: ClusterId, tasks: readonly Task[]): Statement[] {
 	}));
 }
 
-/** `isLater`, in SQL. */
+/** `isLater`, in SQL. The cross join keeps SQLite from walking all tasks for a few reports. */
 function statusWrites(id: ClusterId, statuses: ReadonlyMap<TaskId, TaskStatus>): Statement[] {
 	const rows = [...statuses].map(([task, status]) => [task, status, ...rankOfStatus(status)]);
 	return bulk(rows, (chunk) => ({
-		sql: `update task set seq = ${currentSeq}, status = j.value->1, rank = j.value->>2, observed = j.value->>3
-			from json_each(?2) j where task.cluster = ?1 and task.id = j.value->>0
-			and (task.rank, task.observed) < (j.value->>2, j.value->>3)`,
+		sql: `insert into task (cluster, id, seq, decided, status, rank, observed)
+			select t.cluster, t.id, ${currentSeq}, t.decided, j.value->1, j.value->>2, j.value->>3
+			from json_each(?2) j cross join task t on t.cluster = ?1 and t.id = j.value->>0
+			where (t.rank, t.observed) < (j.value->>2, j.value->>3)
+			on conflict do update set seq = excluded.seq, status = excluded.status,
+				rank = excluded.rank, observed = excluded.observed`,
 		args: [id, chunk],
 	}));
 }

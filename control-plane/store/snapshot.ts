@@ -76,7 +76,7 @@ export async function readNews(
 		const [head, ...results] = await database.read([
 			headOf(id),
 			...([...kinds, "gone"] as const).map((kind) =>
-				pageOf(kind, id, at.get(kind) ?? { seq: from, key: [] }),
+				pageOf(kind, id, at.get(kind) ?? { seq: from, rowid: lastRowid }),
 			),
 		]);
 		const row = head?.rows[0];
@@ -94,7 +94,7 @@ export async function readNews(
 			const found = must(results[index]?.rows[0], "an aggregate has one row");
 			page[kind] = JSON.parse(String(found["page"] ?? "[]"));
 			if (Number(found["count"]) === 0) continue;
-			at.set(kind, JSON.parse(String(found["last"])) as Position);
+			at.set(kind, { seq: Number(found["seq"]), rowid: Number(found["id"]) });
 			if (Number(found["count"]) < Number(found["candidates"])) more = true;
 			if (Number(found["candidates"]) === pageRows) more = true;
 		}
@@ -275,15 +275,17 @@ function forget(facts: Facts, kind: Kind, key: string): void {
 	facts.apply(removed[kind]());
 }
 
+/** The last row read of a table. Among rows of one write the index orders them by rowid, for nothing. */
 interface Position {
 	readonly seq: number;
-	/** Of the last row read at that seq; empty before the first. */
-	readonly key: readonly (string | number)[];
+	readonly rowid: number;
 }
 
 /** A server answers with 10 MB at most; a page stays well below, whatever the size of its rows. */
 const pageBytes = 3_000_000;
 const pageRows = 5_000;
+/** Behind every row of the seq that is known already. */
+const lastRowid = Number.MAX_SAFE_INTEGER;
 
 function headOf(id: ClusterId): Statement {
 	return {
@@ -298,28 +300,20 @@ function headOf(id: ClusterId): Statement {
  * while we read comes again at the end.
  */
 function pageOf(kind: Kind | "gone", id: ClusterId, from: Position): Statement {
-	const { key, json } =
-		kind === "gone"
-			? { key: ["kind", "key"], json: "json_quote(kind) || ',' || json_quote(key)" }
-			: tables[kind];
-	const keys = key.join(", ");
-	const after =
-		from.key.length > 0
-			? `(seq, ${keys}) > (?2, ${from.key.map((_, index) => `?${index + 3}`).join(", ")})`
-			: "seq > ?2";
+	const json = kind === "gone" ? "json_quote(kind) || ',' || json_quote(key)" : tables[kind].json;
 	return {
-		sql: `select '[' || group_concat(body, ',') || ']' as page, count(*) as count, sum(candidates) / count(*) as candidates,
-			json_object('seq', seq, 'key', json_array(${keys})) as last, max(place) as place
+		sql: `select '[' || group_concat(body, ',') || ']' as page, count(*) as count,
+				sum(candidates) / count(*) as candidates, seq, id, max(place) as place
 			from (
-				select seq, ${keys}, body, row_number() over lines as place, count(*) over () as candidates,
+				select seq, id, body, row_number() over lines as place, count(*) over () as candidates,
 					sum(length(body)) over (lines rows unbounded preceding) as bytes
 				from (
-					select seq, ${keys}, '[' || ${json} || ']' as body from ${kind}
-					where cluster = ?1 and ${after} order by seq, ${keys} limit ${pageRows}
+					select seq, rowid as id, '[' || ${json} || ']' as body from ${kind}
+					where cluster = ?1 and (seq, rowid) > (?2, ?3) order by seq, rowid limit ${pageRows}
 				)
-				window lines as (order by seq, ${keys})
+				window lines as (order by seq, id)
 			)
 			where bytes <= ${pageBytes} or place = 1`,
-		args: [id, from.seq, ...from.key],
+		args: [id, from.seq, from.rowid],
 	};
 }
