@@ -129,9 +129,12 @@ function dataOf(record: Answer): Buffer {
 	]);
 }
 
-/** The question's name is never compressed: nothing stands before it. */
+/** Nothing stands before the question's name that it could point to, so a pointer in it is nonsense. */
 function endOfName(buffer: Buffer, start: number): number {
 	let at = start;
-	for (let length = buffer[at] ?? 0; length > 0; length = buffer[at] ?? 0) at += length + 1;
+	for (let length = buffer[at] ?? 0; length > 0; length = buffer[at] ?? 0) {
+		if (length > 63) throw new Error("a pointer in a question");
+		at += length + 1;
+	}
 	return at + 1;
 }
