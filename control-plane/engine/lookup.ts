@@ -11,6 +11,11 @@ export function findService(snapshot: Snapshot, asked: string): Service {
 	return find("service", services(snapshot), asked, (service) => service.spec.name);
 }
 
+/** Names are names in DNS too, where case makes no difference. */
+export function isSameName(a: string, b: string): boolean {
+	return a.toLowerCase() === b.toLowerCase();
+}
+
 /** One that is being removed is gone for its user: only its tasks are still seen winding down. */
 export function services(snapshot: Snapshot): Service[] {
 	return [...snapshot.services.values()].filter((service) => !service.removing);

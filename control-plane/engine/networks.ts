@@ -13,7 +13,7 @@ import { attachedTo, fromEngine, networkSchema, toEngine } from "./convert/netwo
 import { clusterOf, created, type EngineContext } from "./door.ts";
 import { badArgument, failedPrecondition } from "./errors.ts";
 import { anyOf, hasLabels, idPrefix, isTrue, parseFilters } from "./filters.ts";
-import { findNetwork, nodeName, services } from "./lookup.ts";
+import { findNetwork, isSameName, nodeName, services } from "./lookup.ts";
 
 export function networkRoutes(): Hono<DoorEnv> {
 	const list = async (c: EngineContext) => {
@@ -43,7 +43,7 @@ export function networkRoutes(): Hono<DoorEnv> {
 					hasLabels(filters, network.labels),
 			)
 			.sort((a, b) => (a.name < b.name ? -1 : 1));
-		return c.json(found.map((network) => toEngine(network, snapshot)));
+		return c.json(found.map((network) => toEngine(network, snapshot, "listed")));
 	};
 	return new Hono<DoorEnv>()
 		.get("/networks", list)
@@ -51,14 +51,15 @@ export function networkRoutes(): Hono<DoorEnv> {
 		.get("/networks/:id", async (c) => {
 			const snapshot = await clusterOf(c).snapshot();
 			const network = findNetwork(snapshot, c.req.param("id"));
-			return c.json(toEngine(network, snapshot, isTrue(c.req.query("verbose"))));
+			const detail = isTrue(c.req.query("verbose")) ? "verbose" : "inspected";
+			return c.json(toEngine(network, snapshot, detail));
 		})
 		.post("/networks/create", async (c) => {
 			const cluster = clusterOf(c);
 			const body = await readBody(c.req.raw, networkSchema, "NetworkCreateRequest");
 			const { warning, ...asked } = fromEngine(body.value);
 			const { result } = await cluster.commit((snapshot, moment) => {
-				if ([...snapshot.networks.values()].some(({ name }) => name === asked.name)) {
+				if ([...snapshot.networks.values()].some(({ name }) => isSameName(name, asked.name))) {
 					throw conflict(`network with name ${asked.name} already exists`);
 				}
 				const clash = asked.subnet === "" ? undefined : subnetClash(snapshot, asked.subnet);

@@ -8,6 +8,7 @@ import { z } from "zod";
 import { forbidden, invalid, notFound, Refusal, unavailable } from "../../model/errors.ts";
 import type { Document } from "../../model/service.ts";
 import type { DoorEnv } from "../cluster.ts";
+import { hostOf, parseUrl } from "./address.ts";
 import { readBody } from "./body.ts";
 import type { EngineDeps } from "./door.ts";
 import { parseReference, type Reference } from "./reference.ts";
@@ -30,10 +31,8 @@ export function registryRoutes(deps: EngineDeps): Hono<DoorEnv> {
 		.post("/auth", async (c) => {
 			const { value } = await readBody(c.req.raw, authSchema, "AuthConfig");
 			const address = value.serveraddress ?? "docker.io";
-			const host = (URL.parse(address)?.host || address.replace(/^https?:\/\//, "")).replace(
-				/\/.*$/,
-				"",
-			);
+			// With a scheme, or without: `https://index.docker.io/v1/`, `registry.example.com:5000`.
+			const host = hostOf(address).replace(/\/.*$/, "");
 			const credentials = { username: value.username ?? "", password: value.password ?? "" };
 			const answer = await registry(deps, hubName(host), credentials).ask("/v2/", "");
 			if (!answer.ok) throw refused(answer.status, host);
@@ -125,7 +124,7 @@ async function answerToChallenge(
 	const fields = new Map(
 		[...challenge.matchAll(/(\w+)="([^"]*)"/g)].map(([, key = "", value = ""]) => [key, value]),
 	);
-	const realm = URL.parse(fields.get("realm") ?? "");
+	const realm = parseUrl(fields.get("realm") ?? "");
 	// A password goes nowhere unencrypted, unless its registry was named as such.
 	if (!realm || (realm.protocol !== "https:" && !plain)) return undefined;
 	for (const key of ["service", "scope"]) {

@@ -22,7 +22,7 @@ import {
 	unimplemented,
 } from "./errors.ts";
 import { anyOf, hasLabels, idPrefix, isTrue, namePrefix, parseFilters } from "./filters.ts";
-import { findNetwork, findService, services } from "./lookup.ts";
+import { findNetwork, findService, isSameName, services } from "./lookup.ts";
 import { credentialsOf } from "./registry.ts";
 
 type Event = Omit<ClusterEvent, "timeMs">;
@@ -110,7 +110,8 @@ function around(snapshot: Snapshot, id: ServiceId) {
 	return {
 		id,
 		findNetwork: (asked: string) => findNetwork(snapshot, asked),
-		isNameTaken: (name: string) => services(snapshot).some(({ spec }) => spec.name === name),
+		isNameTaken: (name: string) =>
+			services(snapshot).some(({ spec }) => isSameName(spec.name, name)),
 	};
 }
 
@@ -125,7 +126,7 @@ function createService(
 	snapshot: Snapshot,
 	{ nowMs }: Moment,
 ): Decision<Answer> {
-	if (services(snapshot).some((other) => other.spec.name === spec.name)) {
+	if (services(snapshot).some((other) => isSameName(other.spec.name, spec.name))) {
 		throw alreadyExists("service", spec.name);
 	}
 	checkPorts(snapshot, id, spec);

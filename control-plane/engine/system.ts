@@ -7,6 +7,7 @@ import { Hono } from "hono";
 import { notFound } from "../../model/errors.ts";
 import { isTerminal } from "../../model/taskstate.ts";
 import type { DoorEnv } from "../cluster.ts";
+import { hostOf } from "./address.ts";
 import { managerId } from "./convert/node.ts";
 import { toEngine as showCluster } from "./convert/swarm.ts";
 import { timestamp } from "./convert/time.ts";
@@ -190,8 +191,4 @@ async function info(c: EngineContext, version: string) {
 					RemoteManagers: [],
 				},
 	};
-}
-
-function hostOf(url: string): string {
-	return URL.parse(url)?.host ?? url;
 }

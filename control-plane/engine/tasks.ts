@@ -36,11 +36,11 @@ export function taskRoutes(): Hono<DoorEnv> {
 				await cluster.wait(seq, holdMs, c.req.raw.signal);
 				snapshot = await cluster.snapshot();
 			}
-			return c.json(select(snapshot, filters).map((task) => toEngine(task, snapshot)));
+			return c.json(select(snapshot, filters).map((task) => toEngine(task, snapshot, Date.now())));
 		})
 		.get("/tasks/:id", async (c) => {
 			const snapshot = await clusterOf(c).snapshot();
-			return c.json(toEngine(findTask(snapshot, c.req.param("id")), snapshot));
+			return c.json(toEngine(findTask(snapshot, c.req.param("id")), snapshot, Date.now()));
 		});
 }
 

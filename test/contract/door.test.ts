@@ -2,6 +2,7 @@
 // Docker's schema on the way.
 
 import { afterEach, describe, expect, test } from "bun:test";
+import type { DoorEnv } from "../../control-plane/cluster.ts";
 import type { ServiceId } from "../../model/id.ts";
 import { type Door, openDoor } from "./door.ts";
 
@@ -296,6 +297,14 @@ describe("services that are refused", () => {
 		expect(other.status).toBe(201);
 	});
 
+	test("names are the same in any case, as they are in DNS", async () => {
+		door = await openDoor();
+		await door.ask("POST", "/services/create", web());
+		expect((await door.ask("POST", "/services/create", web({ Name: "Web" }))).status).toBe(409);
+		await door.ask("POST", "/networks/create", overlay("net"));
+		expect((await door.ask("POST", "/networks/create", overlay("NET"))).status).toBe(409);
+	});
+
 	test("a taken port in an update, and one's own", async () => {
 		door = await openDoor();
 		await door.ask("POST", "/services/create", web(published(8091)));
@@ -425,6 +434,30 @@ describe("lists", () => {
 		expect(await count({ "desired-state": ["running"] })).toBe(4);
 		expect(await count({ "desired-state": ["shutdown"] })).toBe(0);
 		expect(await count({ name: ["oth"] })).toBe(2);
+	});
+});
+
+describe("the list that progress bars poll", () => {
+	test("is held until something happens", async () => {
+		door = await openDoor({ nodes: ["h1"] });
+		await door.ask("POST", "/services/create", web());
+		await door.settle();
+		const query = filters({ service: ["web"], "_up-to-date": ["true"] });
+		const polled = door.ask("GET", `/tasks?${query}`);
+		expect(await Promise.race([polled, Bun.sleep(50).then(() => "held")])).toBe("held");
+		await door.ask("DELETE", "/services/web");
+		await polled;
+	});
+
+	test("leaves out tasks of an older template", async () => {
+		door = await openDoor({ nodes: ["h1"] });
+		await door.ask("POST", "/services/create", web());
+		await door.settle();
+		const ids = async (upToDate: string) =>
+			(await door.ask("GET", `/tasks?${filters({ "_up-to-date": [upToDate] })}`)).body.length;
+		expect([await ids("true"), await ids("false")]).toEqual([2, 0]);
+		await door.ask("POST", "/services/web/update?version=1", web({}, {}, { Image: "nginx:2" }));
+		expect(await ids("false")).toBeGreaterThan(0);
 	});
 });
 
@@ -894,6 +927,90 @@ describe("events", () => {
 		expect(JSON.parse(await read()).Action).toBe("create");
 		gone.abort();
 		await reader?.cancel();
+	});
+});
+
+describe("logs", () => {
+	const line = (fd: number, text: string) => [
+		fd,
+		0,
+		0,
+		0,
+		0,
+		0,
+		0,
+		text.length,
+		...Buffer.from(text),
+	];
+	const frames = (bytes: Uint8Array) => {
+		const found: string[] = [];
+		for (let at = 0; at < bytes.length; ) {
+			const length = new DataView(bytes.buffer, bytes.byteOffset + at).getUint32(4);
+			found.push(`${bytes[at]} ${Buffer.from(bytes.subarray(at + 8, at + 8 + length))}`);
+			at += 8 + length;
+		}
+		return found;
+	};
+	const readTask: DoorEnv["Variables"]["readTask"] = async (node, asked) => {
+		if (node === gone) throw new Error("the node did not answer within 10 s");
+		if (asked.tail === "1") return new Response(new Uint8Array(line(1, "last\n"))).body as never;
+		return new Response(new Uint8Array([...line(1, "one\n"), ...line(2, "two\n")])).body as never;
+	};
+	let gone = "";
+	const read = async (query: string, path = "/services/web/logs") => {
+		const response = await door.app.request(`${path}?${query}`);
+		return [
+			response.headers.get("Content-Type"),
+			new Uint8Array(await response.arrayBuffer()),
+		] as const;
+	};
+
+	test("of all tasks, each line said whose it is, and a node that is gone costs only its own", async () => {
+		door = await openDoor({ nodes: ["h1", "h2"], readTask });
+		await door.ask("POST", "/services/create", web());
+		await door.settle();
+		const [one, two] = [...door.cluster().facts.tasks.values()];
+		const whose = (task: typeof one) =>
+			`com.docker.swarm.node.id=${task?.node},com.docker.swarm.service.id=${task?.service},com.docker.swarm.task.id=${task?.id}`;
+		const [type, all] = await read("stdout=1&stderr=1&details=1");
+		expect(type).toBe("application/vnd.docker.multiplexed-stream");
+		expect(frames(all).sort()).toEqual(
+			[one, two].flatMap((task) => [`1 ${whose(task)} one\n`, `2 ${whose(task)} two\n`]).sort(),
+		);
+		gone = two?.node ?? "";
+		expect(frames((await read("stdout=1&tail=1"))[1]).sort()).toEqual([
+			"1 last\n",
+			expect.stringMatching(
+				/^2 \(no log from node h[12]: the node did not answer within 10 s\)\n$/,
+			),
+		]);
+		expect(frames((await read("stdout=1&tail=1", `/tasks/${one?.id}/logs`))[1])).toEqual([
+			"1 last\n",
+		]);
+	});
+
+	test("of a terminal come as they are", async () => {
+		door = await openDoor({
+			nodes: ["h1"],
+			readTask: async () => new Response("raw bytes").body as never,
+		});
+		await door.ask("POST", "/services/create", web({ Mode: { Global: {} } }, {}, { TTY: true }));
+		await door.settle();
+		const [type, all] = await read("stdout=1");
+		expect([type, new TextDecoder().decode(all)]).toEqual([
+			"application/vnd.docker.raw-stream",
+			"raw bytes",
+		]);
+	});
+
+	test("need a stream to be chosen", async () => {
+		door = await openDoor();
+		await door.ask("POST", "/services/create", web());
+		const { status, body } = await door.ask("GET", "/services/web/logs");
+		expect([status, body.message]).toEqual([
+			500,
+			"Bad parameters: you must choose at least one stream",
+		]);
 	});
 });
 

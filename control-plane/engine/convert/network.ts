@@ -177,8 +177,16 @@ function subnetOf(config: {
 
 // --- and back
 
-export function toEngine(network: Network, snapshot: Snapshot, verbose = false): Document {
-	const here = [...snapshot.tasks.values()].filter((task) => isIn(task, network.id));
+/** As in Docker, a list does not say what is in each network: looking that up for all of them is dear. */
+export function toEngine(
+	network: Network,
+	snapshot: Snapshot,
+	detail: "listed" | "inspected" | "verbose",
+): Document {
+	const here =
+		detail === "listed"
+			? []
+			: [...snapshot.tasks.values()].filter((task) => isIn(task, network.id));
 	return {
 		Name: network.name,
 		Id: network.id,
@@ -197,13 +205,13 @@ export function toEngine(network: Network, snapshot: Snapshot, verbose = false):
 		Ingress: network.ingress,
 		ConfigFrom: { Network: "" },
 		ConfigOnly: false,
-		Containers: containersOf(network, here, snapshot),
+		Containers: detail === "listed" ? {} : containersOf(network, here, snapshot),
 		Options: {
 			"com.docker.network.driver.overlay.vxlanid_list": `${network.vni}`,
 			...network.options,
 		},
 		Labels: network.labels,
-		...(verbose && {
+		...(detail === "verbose" && {
 			Peers: peersOf(here, snapshot),
 			Services: servicesOf(network, here, snapshot),
 		}),

@@ -6,6 +6,7 @@ import { invalid } from "../../../model/errors.ts";
 import type { ClusterId } from "../../../model/id.ts";
 import type { Node } from "../../../model/node.ts";
 import type { Document } from "../../../model/service.ts";
+import { hostOf } from "../address.ts";
 import { installLine } from "../errors.ts";
 import { timestamp } from "./time.ts";
 
@@ -90,7 +91,7 @@ export function managerId(cluster: { readonly id: ClusterId }): string {
  * After `docker swarm join --token …` the CLI prints the address as it is, so the line that works here stands there too.
  */
 export function managerToEngine(cluster: Cluster, publicUrl: string, version: string): Document {
-	const address = URL.parse(publicUrl)?.host ?? publicUrl;
+	const address = hostOf(publicUrl);
 	return {
 		ID: managerId(cluster),
 		Version: { Index: cluster.specVersion },

@@ -1,7 +1,10 @@
 // The state of a task as its users see it.
 
+import { gatewayHolder } from "../../../model/network.ts";
+import type { Snapshot } from "../../../model/snapshot.ts";
 import type { Task } from "../../../model/task.ts";
 import { isBefore, type TaskState } from "../../../model/taskstate.ts";
+import { nodeName } from "../lookup.ts";
 
 /**
  * `running` is what users, progress bars and scripts wait for, so it means that the task answers: its health check
@@ -12,4 +15,18 @@ export function shownState(task: Task): TaskState {
 	const meantToRun = !isBefore("running", task.desired);
 	if (state !== "running" || !meantToRun) return state;
 	return health === "starting" || !task.serving ? "starting" : "running";
+}
+
+/** What a task whose process runs still waits for, in words; empty if nothing. */
+export function waitsFor(task: Task, snapshot: Snapshot): string {
+	if (task.status.state !== "running" || shownState(task) === "running") return "";
+	if (task.status.health === "starting") return "started, waiting for its health check";
+	const lagging = [...snapshot.nodes.values()].filter(
+		(node) =>
+			node.status.state === "ready" &&
+			node.appliedRevision < task.tablesRevision &&
+			task.attachments.some(({ network }) => snapshot.leaseOf(network, gatewayHolder(node.id))),
+	);
+	if (lagging.length === 0) return "started, about to serve";
+	return `started, waiting for ${lagging.map(nodeName).join(", ")} to know its address`;
 }

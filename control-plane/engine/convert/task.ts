@@ -5,11 +5,18 @@ import type { Snapshot } from "../../../model/snapshot.ts";
 import { slotKey, type Task } from "../../../model/task.ts";
 import { showNetworkOfTask } from "./network.ts";
 import { showPort } from "./port.ts";
-import { shownState } from "./state.ts";
+import { shownState, waitsFor } from "./state.ts";
 import { timestamp } from "./time.ts";
 
-export function toEngine(task: Task, snapshot: Snapshot): Document {
+/** Waiting longer than this has something wrong with it, and `docker service ps` shows only errors. */
+const patienceMs = 5_000;
+
+export function toEngine(task: Task, snapshot: Snapshot, nowMs: number): Document {
 	const { status } = task;
+	const waiting = waitsFor(task, snapshot);
+	const isLate = waiting !== "" && status.health !== "starting";
+	const late = isLate && nowMs - status.sinceMs > patienceMs ? waiting : "";
+	const error = status.error || late;
 	const template = snapshot.template(task.service, task.templateVersion);
 	const changedMs = Math.max(status.sinceMs, task.createdMs);
 	return {
@@ -25,8 +32,8 @@ export function toEngine(task: Task, snapshot: Snapshot): Document {
 		Status: {
 			Timestamp: timestamp(changedMs),
 			State: shownState(task),
-			Message: messageOf(task),
-			...(status.error !== "" && { Err: status.error }),
+			Message: waiting || status.message,
+			...(error !== "" && { Err: error }),
 			...(status.containerId !== "" && {
 				ContainerStatus: {
 					ContainerID: status.containerId,
@@ -43,15 +50,6 @@ export function toEngine(task: Task, snapshot: Snapshot): Document {
 			),
 		}),
 	};
-}
-
-function messageOf(task: Task): string {
-	if (task.status.state === "running" && shownState(task) === "starting") {
-		return task.status.health === "starting"
-			? "started, waiting for its health check"
-			: "started, waiting for all nodes to know its address";
-	}
-	return task.status.message;
 }
 
 /** By slot, the newest task of a slot first: the order that `docker service ps` keeps where it does not sort. */
