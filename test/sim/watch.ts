@@ -1,0 +1,285 @@
+// The promises, watched while everything goes wrong. A broken one throws, and the seed is printed.
+//
+// I1  an address leads, on every node, to one container: that of the newest task its slot had by then
+// I2  a slot keeps its address for as long as it is there
+// I3  a backend in any node's tables was decided to serve; it was healthy and acknowledged when that was decided,
+//     and no node still leads to it when it is told to stop
+// I6  what the agent has accepted is all that moves it: no container stops that it says shall run
+// I8  what has not converged has a reason
+// and: checks.ts holds after every commit, a task never moves back, a revision's plan settles.
+
+import { type Complaint, check } from "../../control-plane/manager/checks.ts";
+import { parseConstraint, satisfies } from "../../control-plane/manager/scheduler/constraint.ts";
+import type { Assignment } from "../../model/assignment.ts";
+import type { NetworkId, NodeId, TaskId } from "../../model/id.ts";
+import { gatewayHolder, slotHolder } from "../../model/network.ts";
+import type { Node } from "../../model/node.ts";
+import type { Service } from "../../model/service.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import { isMeantToRun, slotKey, type Task } from "../../model/task.ts";
+import { isBefore, isTerminal, rankOf, type TaskState } from "../../model/taskstate.ts";
+import type { Planned } from "./control-plane.ts";
+import type { Store } from "./store.ts";
+
+export class Broken extends Error {
+	override readonly name = "Broken";
+}
+
+export function broken(promise: string, what: string): never {
+	throw new Broken(`${promise}: ${what}`);
+}
+
+export interface Watcher {
+	landed(planned: Planned): void;
+	/** The node's kernel has these tables now. */
+	applied(node: NodeId, tables: Assignment): void;
+	/** The agent is about to stop a container that runs, on its own account. */
+	stopping(node: NodeId, task: TaskId, tables: ReadonlyMap<NodeId, Assignment>): void;
+}
+
+export function watcher(store: Store): Watcher {
+	/** Who was to run at an address from which revision on; oldest first. */
+	const assigned = new Map<string, { readonly revision: number; readonly task: Task }[]>();
+	const known = new Set<TaskId>();
+	/** Addresses that serve, by the revision that decided so. Kept whole: runs are short. */
+	const serving = new Map<number, ReadonlySet<string>>();
+	const states = new Map<TaskId, TaskState>();
+	/** The nodes that lived when the task's stop was let through: one that was down is not waited for when it is back. */
+	const waitedFor = new Map<TaskId, ReadonlySet<NodeId>>();
+
+	function remember(facts: Snapshot) {
+		const backends = new Set<string>();
+		for (const task of facts.tasks.values()) {
+			const mayRun = task.desired === "running" && !isBefore(task.status.state, "assigned");
+			if (task.node && mayRun && !known.has(task.id)) {
+				known.add(task.id);
+				for (const { network, address } of task.attachments) {
+					const key = `${network}/${address}`;
+					assigned.set(key, [...(assigned.get(key) ?? []), { revision: facts.revision, task }]);
+				}
+			}
+			if (task.serving) {
+				for (const { network, address } of task.attachments) backends.add(`${network}/${address}`);
+			}
+		}
+		serving.set(facts.revision, backends);
+	}
+
+	function neverBack(facts: Snapshot) {
+		for (const task of facts.tasks.values()) {
+			const known = states.get(task.id);
+			if (known && rankOf[task.status.state] < rankOf[known]) {
+				broken("a task never moves back", `${task.id} from ${known} to ${task.status.state}`);
+			}
+			states.set(task.id, task.status.state);
+		}
+	}
+
+	return {
+		landed({ before, changes }) {
+			const { facts } = store;
+			const complaints: readonly Complaint[] = check(facts);
+			if (complaints.length > 0) broken("checks", JSON.stringify(complaints));
+			for (const change of changes) {
+				if (change.kind !== "put-task" || !change.task.serving) continue;
+				const known = before.tasks.get(change.task.id);
+				if (!known?.serving) mayServe(before, facts, change.task);
+			}
+			for (const change of changes) {
+				if (change.kind !== "put-task" || !change.task.released) continue;
+				const { id } = change.task;
+				const known = before.tasks.get(id);
+				// One that had stopped serving of itself is let go at once.
+				if (!known || known.released || (!known.serving && isMeantToRun(known))) continue;
+				const live = [...facts.nodes.values()].filter(({ status }) => status.state === "ready");
+				waitedFor.set(id, new Set(live.map((node) => node.id)));
+			}
+			remember(facts);
+			neverBack(facts);
+			for (const change of changes) {
+				if (change.kind === "put-task") keepsAddress(before, change.task);
+			}
+		},
+		applied(node, tables) {
+			for (const network of tables.networks) {
+				const led = new Set<string>();
+				for (const member of network.members) {
+					if (led.has(member.address))
+						broken("I1", `${node} leads ${member.address} to two places`);
+					led.add(member.address);
+					const newest = assigned
+						.get(`${network.id}/${member.address}`)
+						?.findLast(({ revision }) => revision <= tables.revision)?.task;
+					if (!member.task || !newest || newest.id === member.task) continue;
+					// One that is held ready for the same place is newer still.
+					if (member.generation > newest.generation) continue;
+					broken(
+						"I1",
+						`${node} leads ${member.address} to ${member.task} at revision ${tables.revision}, where ${newest.id} was known`,
+					);
+				}
+				const decided = serving.get(tables.revision);
+				for (const endpoint of network.endpoints) {
+					for (const backend of endpoint.backends) {
+						if (decided && !decided.has(`${network.id}/${backend}`)) {
+							broken("I3", `${node} has backend ${backend} of ${endpoint.name}, never decided`);
+						}
+					}
+				}
+			}
+		},
+		stopping(node, id, allTables) {
+			const task = store.facts.tasks.get(id);
+			// One that was written off with its node is no longer waited for.
+			if (!task || isTerminal(task.status.state)) return;
+			for (const [other, tables] of allTables) {
+				if (store.facts.nodes.get(other)?.status.state !== "ready") continue;
+				if (!waitedFor.get(id)?.has(other)) continue;
+				for (const { network, address } of task.attachments) {
+					// Back from being down, with tables of a network that was taken from it meanwhile: nobody waits for it.
+					if (!hasNetwork(store.facts, other, network)) continue;
+					const there = tables.networks.find((each) => each.id === network);
+					const member = there?.members.find((each) => each.address === address);
+					if (member?.task !== id) continue;
+					if (there?.endpoints.some(({ backends }) => backends.includes(address))) {
+						broken("I3", `${node} stops ${id} while ${other} still leads to it at ${address}`);
+					}
+				}
+			}
+		},
+	};
+}
+
+/**
+ * A successor gets the address that the slot has, unless its predecessor lives there still (the one update order that
+ * starts first); and what a task has been given it keeps.
+ */
+function keepsAddress(before: Snapshot, task: Task): void {
+	const known = before.tasks.get(task.id);
+	if (known && known.attachments.length > 0) {
+		if (Bun.deepEquals(known.attachments, task.attachments)) return;
+		broken("I2", `${task.id} had ${show(known)}, now ${show(task)}`);
+	}
+	const others = [...before.tasksOfService(task.service).values()].filter(
+		(other) => slotKey(other) === slotKey(task),
+	);
+	// A slot that was scaled away and is wanted again is a new one.
+	if (others.every(({ desired }) => desired === "remove")) return;
+	for (const { network, address } of task.attachments) {
+		const lease = before.leaseOf(network, slotHolder(task));
+		if (!lease || lease.address === address) continue;
+		const inhabited = others.some(
+			(other) =>
+				!isTerminal(other.status.state) &&
+				other.attachments.some((each) => each.address === lease.address),
+		);
+		if (!inhabited) broken("I2", `${slotKey(task)} had ${lease.address}, now ${address}`);
+	}
+}
+
+const show = ({ attachments }: Task) => attachments.map(({ address }) => address).join(", ");
+
+/** What the plan knew when it let the task serve. */
+function mayServe(before: Snapshot, after: Snapshot, task: Task): void {
+	const known = before.tasks.get(task.id);
+	if (!known) broken("I3", `${task.id} serves from its first moment`);
+	const { state, health } = known.status;
+	if (state !== "running" || health === "starting" || health === "unhealthy") {
+		broken("I3", `${task.id} serves while ${state} and ${health}`);
+	}
+	for (const node of before.nodes.values()) {
+		if (after.nodes.get(node.id)?.status.state !== "ready") continue;
+		// A node that gets the network with this plan gets it with all that is in it.
+		const concerned = task.attachments.some(
+			({ network }) => hasNetwork(before, node.id, network) && hasNetwork(after, node.id, network),
+		);
+		if (concerned && node.appliedRevision < known.tablesRevision) {
+			broken(
+				"I3",
+				`${task.id} serves although ${node.id} has revision ${node.appliedRevision}, not ${known.tablesRevision}`,
+			);
+		}
+	}
+}
+
+function hasNetwork(snapshot: Snapshot, node: NodeId, network: NetworkId): boolean {
+	return snapshot.leaseOf(network, gatewayHolder(node)) !== undefined;
+}
+
+/** I8, and what "converged" means. Empty when everything is as the user asked; each text names one thing that is not. */
+export function unconverged(facts: Snapshot): string[] {
+	const found: string[] = [];
+	for (const service of facts.services.values()) {
+		const tasks = [...facts.tasksOfService(service.id).values()];
+		if (service.removing) {
+			found.push(`${service.spec.name} is not gone`);
+			continue;
+		}
+		const { state } = service.updateStatus ?? {};
+		// An update whose tasks find no place waits for one, as Docker's does.
+		const waits = tasks.some(
+			({ status, templateVersion }) =>
+				status.state === "pending" &&
+				status.error !== "" &&
+				templateVersion === service.templateVersion,
+		);
+		if ((state === "updating" || state === "rollback_started") && !waits) {
+			found.push(
+				`${service.spec.name} is ${state}: ${JSON.stringify(service.spec.update)} ${tasks.map(showTask).join("; ")}`,
+			);
+		}
+		const alive = tasks.filter(({ status }) => !isTerminal(status.state));
+		for (const task of alive) {
+			if (task.serving && task.desired === "running") continue;
+			// It waits, and says what for: nothing in this cluster will have it.
+			if (task.status.state === "pending" && task.status.error !== "") continue;
+			found.push(
+				`${service.spec.name}.${task.slot} ${task.id} wants ${task.desired}, is ${task.status.state} ${task.status.error}`,
+			);
+		}
+		const slots = new Set(alive.map(slotKey)).size;
+		const wanted = wantedSlots(facts, service);
+		if (wanted !== undefined && slots !== wanted) {
+			found.push(
+				`${service.spec.name} fills ${slots} slots of ${wanted}: ${alive.map(showTask).join("; ")}`,
+			);
+		}
+	}
+	for (const node of facts.nodes.values()) {
+		if (node.status.state !== "ready") found.push(`${node.id} is ${node.status.state}`);
+	}
+	return found;
+}
+
+function showTask({ id, slot, templateVersion, desired, status, serving, node }: Task): string {
+	const words = `${id.slice(0, 5)} slot ${slot} version ${templateVersion} on ${node}`;
+	return `${words} wants ${desired}, is ${status.state}${serving ? " and serves" : ""} ${status.error}`;
+}
+
+/** Undefined where tasks may end for good. */
+function wantedSlots(facts: Snapshot, { spec }: Service): number | undefined {
+	const { condition, maxAttempts } = spec.template.restart;
+	if (condition !== "any" || maxAttempts > 0) return undefined;
+	if (spec.mode.kind === "replicated") return spec.mode.replicas;
+	const constraints = spec.template.placement.constraints
+		.map(parseConstraint)
+		.filter((constraint) => constraint.kind === "constraint");
+	const suits = (node: Node) => constraints.every((constraint) => satisfies(node, constraint));
+	return [...facts.nodes.values()].filter(suits).length;
+}
+
+/** I8: whoever waits must be told why. */
+export function unexplained(facts: Snapshot): string[] {
+	const found: string[] = [];
+	for (const task of facts.tasks.values()) {
+		if (task.status.state === "pending" && task.status.error === "" && task.status.message === "") {
+			found.push(`${task.id} is pending without a word`);
+		}
+	}
+	for (const node of facts.nodes.values()) {
+		if (node.status.state === "down" && node.status.message === "") {
+			found.push(`${node.id} is down without a word`);
+		}
+	}
+	return found;
+}
