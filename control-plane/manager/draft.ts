@@ -45,6 +45,8 @@ export class Draft implements Snapshot {
 	/** Null where the holder's lease in the base no longer holds. */
 	readonly #leaseOfHolder = new Map<NetworkId, Map<string, Lease | null>>();
 	readonly #lowest = new Map<NetworkId, { readonly from: number; at: number }>();
+	/** By network and holder; made when first asked for. */
+	#resting: Map<string, Lease> | undefined;
 	#cluster: Cluster;
 	#edits = 0;
 	#touchedServices = new Set<ServiceId>();
@@ -131,6 +133,21 @@ export class Draft implements Snapshot {
 		while (leases.has(showAddress(at))) at++;
 		this.#lowest.set(network, { from, at });
 		return at;
+	}
+
+	/** The holder's last lease in the network, while it rests. */
+	restingOf(network: NetworkId, holder: string): Lease | undefined {
+		if (!this.#resting) {
+			this.#resting = new Map();
+			for (const lease of this.unsettled.leases.values()) this.#rest(this.#resting, lease);
+		}
+		return this.#resting.get(leaseKey({ network, address: holder }));
+	}
+
+	#rest(resting: Map<string, Lease>, lease: Lease): void {
+		const key = leaseKey({ network: lease.network, address: lease.holder });
+		const known = resting.get(key);
+		if (!known || known.releasedMs < lease.releasedMs) resting.set(key, lease);
 	}
 
 	/** What was touched since it was last taken. */
@@ -265,12 +282,17 @@ export class Draft implements Snapshot {
 		if (known) this.#dropLease(known);
 		this.#leases.write(lease.network).set(lease.address, lease);
 		if (lease.releasedMs === 0) this.#hold(lease.network, lease.holder, lease);
-		else this.unsettled.leases.set(leaseKey(lease), lease);
+		else {
+			this.unsettled.leases.set(leaseKey(lease), lease);
+			if (this.#resting) this.#rest(this.#resting, lease);
+		}
 		return true;
 	}
 
 	#dropLease(lease: Lease): boolean {
 		const { network, address, holder } = lease;
+		const key = leaseKey({ network, address: holder });
+		if (this.#resting?.get(key)?.address === address) this.#resting.delete(key);
 		this.#leases.write(network).delete(address);
 		this.unsettled.leases.delete(leaseKey(lease));
 		if (this.leaseOf(network, holder)?.address === address) this.#hold(network, holder, null);

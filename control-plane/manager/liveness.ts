@@ -13,8 +13,11 @@ import { nameOf } from "./allocator/ipam.ts";
 import type { Draft } from "./draft.ts";
 import { setStatus } from "./orchestrator/slot.ts";
 
-/** After so long without a word, the peers' word is taken for it. Agents poll three times as often as nodes time out. */
-const silenceMs = 5_000;
+/**
+ * After so long without a word, the peers' word is taken for it. Agents poll every four seconds at the latest; three
+ * more are for a machine that is merely busy, whose peers may well call it silent too.
+ */
+const silenceMs = 7_000;
 
 export function watchNodes(draft: Draft, moment: Moment): void {
 	const votes = countVotes(draft);

@@ -103,6 +103,12 @@ export function leaseAddress(
 ): { readonly address: string } | { readonly reason: string } {
 	const known = draft.leaseOf(network.id, holder);
 	if (known) return known;
+	// Who comes back while its address rests gets that one: it rests from others.
+	const rested = draft.restingOf(network.id, holder);
+	if (rested) {
+		draft.put({ kind: "put-lease", lease: { ...rested, releasedMs: 0 } });
+		return rested;
+	}
 	const address = lowestFree(draft, network);
 	if (address === undefined || isKept(draft, network, holder, address))
 		return { reason: exhausted(network) };
