@@ -29,8 +29,8 @@ const pruneMs = 600_000;
 const sayAliveMs = 60_000;
 
 async function main(): Promise<void> {
-	// Whatever we write is its owner's alone; the socket is opened up below.
-	process.umask(0o077);
+	// Whatever we make is its owner's alone; the socket is opened up below.
+	const umask = process.umask(0o077);
 	const settings = readSettings(process.env, {
 		isRoot: process.getuid?.() === 0,
 		home: homedir(),
@@ -135,6 +135,7 @@ async function main(): Promise<void> {
 	};
 	const socket = listenSocket(settings.socket, serve("socket"));
 	await chmod(settings.socket, 0o660);
+	process.umask(umask);
 
 	let ending = false;
 	const end = async () => {
