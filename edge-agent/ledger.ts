@@ -81,10 +81,7 @@ export function judge(held: Accepted | null, offered: Accepted): Acceptance {
 		const reason = `revision ${offered.revision} is older than ${held.revision}, which this node has`;
 		return { kind: "refused", reason };
 	}
-	if (offered.revision === held.revision && offered.hash !== held.hash) {
-		const reason = `revision ${offered.revision} came twice with different content`;
-		return { kind: "refused", reason };
-	}
+	// The same revision may come with other content: addresses and attached containers are reported, not decided.
 	return { kind: offered.hash === held.hash ? "known" : "accepted" };
 }
 
