@@ -92,7 +92,7 @@ export async function startBun(options: {
 
 async function startBunOverSqld(): Promise<Runtime> {
 	const database = await startSqld();
-	const bun = await startBun({ env: { SKEIN_DATABASE_URL: database.url } });
+	const bun = await orStop(database, startBun({ env: { SKEIN_DATABASE_URL: database.url } }));
 	return {
 		...bun,
 		async stop() {
@@ -104,7 +104,23 @@ async function startBunOverSqld(): Promise<Runtime> {
 
 async function startWorkerd(): Promise<Runtime> {
 	const database = await startSqld();
-	return startWorkerOver(database, () => database.stop());
+	return orStop(
+		database,
+		startWorkerOver(database, () => database.stop()),
+	);
+}
+
+/** What does not start leaves no server behind. */
+async function orStop<Started>(
+	database: TestDatabase,
+	starting: Promise<Started>,
+): Promise<Started> {
+	try {
+		return await starting;
+	} catch (error) {
+		await database.stop();
+		throw error;
+	}
 }
 
 export async function startWorkerOver(
