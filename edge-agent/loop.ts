@@ -166,36 +166,40 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			const fresh = await take(reply.revision, reply.hash, reply.assignment);
 			firstNews.ring();
 			// A control plane that cannot hold the line answers at once and says how long to wait.
-			if (!fresh) await world.sleep(reply.pollMs * (0.75 + world.random() / 2), over);
+			const restMs = fresh === "refused" ? longestRetryMs : reply.pollMs;
+			if (fresh !== "news") await world.sleep(restMs * (0.75 + world.random() / 2), over);
 		}
 	}
 
-	/** True if it was news. */
-	async function take(revision: number, hash: string, assignment: Assignment | null) {
+	async function take(
+		revision: number,
+		hash: string,
+		assignment: Assignment | null,
+	): Promise<"news" | "known" | "refused"> {
 		const held = ledger.accepted;
 		if (!assignment) {
-			if (!held || held.hash !== hash || revision <= held.revision) return false;
+			if (!held || held.hash !== hash || revision <= held.revision) return "known";
 			// Others' news: the tables of the later revision are those we have.
 			await ledger.accept({ ...held, revision });
 			if (applied.hash === hash) acknowledge({ ...held, revision });
-			return false;
+			return "known";
 		}
 		if (assignment.protocol > protocolVersion) {
 			complain("agent", [
 				`the control plane speaks protocol ${assignment.protocol}, this agent ${protocolVersion}: run the install line again`,
 			]);
-			return false;
+			return "refused";
 		}
 		const acceptance = await ledger.accept({ revision, hash, assignment });
 		if (acceptance.kind === "refused") {
 			complain("assignment", [acceptance.reason]);
-			return false;
+			return "refused";
 		}
 		complain("assignment", []);
 		if (acceptance.kind === "known" && applied.hash === hash) {
 			acknowledge({ revision, hash, assignment });
 		} else tablesBell.ring();
-		return true;
+		return "news";
 	}
 
 	async function apply() {
