@@ -75,7 +75,7 @@ async function agentDoor(request: Request): Promise<Response> {
 		return Response.json({ message: `node ${node.node} was removed` }, { status: 410 });
 	if (pathname === "/agent/assignment") return Response.json(await poll(node, searchParams));
 	if (pathname === "/agent/report") {
-		take(node, reportSchema.parse(await request.json()) as Report);
+		take(node, reportSchema.parse(await request.json()) as unknown as Report);
 		return Response.json({});
 	}
 	if (pathname.startsWith("/agent/stream/")) {
