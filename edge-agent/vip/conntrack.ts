@@ -52,10 +52,20 @@ export async function strays(exec: Exec, networks: Networks): Promise<Departed> 
 	return { udp: stray("udp", serving), tcp: stray("tcp", new Set([...here, ...serving])) };
 }
 
-/** Only flows whose destination was changed are ended: who called a task by its own address did not ask us. */
+/**
+ * Only flows whose destination was changed are ended: who called a task by its own address did not ask us. Each removal
+ * goes through the kernel's whole table, so where many left, one look tells which of them have flows at all.
+ */
 export async function endFlows(exec: Exec, { udp, tcp }: Departed): Promise<void> {
-	for (const address of udp) await end(exec, "udp", address);
-	for (const address of tcp) await end(exec, "tcp", address);
+	const has = udp.length + tcp.length > 2 ? await flowsOf(exec) : () => true;
+	for (const address of udp) if (has("udp", address)) await end(exec, "udp", address);
+	for (const address of tcp) if (has("tcp", address)) await end(exec, "tcp", address);
+}
+
+async function flowsOf(exec: Exec): Promise<(protocol: string, address: string) => boolean> {
+	const flows = parseFlows(await exec("conntrack", ["-L", "--dst-nat"]));
+	const seen = new Set(flows.map(({ protocol, backend }) => `${protocol} ${backend}`));
+	return (protocol, address) => seen.has(`${protocol} ${address}`);
 }
 
 interface Flow {
