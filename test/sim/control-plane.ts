@@ -3,7 +3,7 @@
 // The planner is the real one. What is played here is what surrounds it: the time a round trip takes, the process
 // that dies between reading and writing, the poll that is held until there is news.
 
-import { assign } from "../../control-plane/manager/assign.ts";
+import { compiler } from "../../control-plane/manager/assign.ts";
 import { plan, planAfter } from "../../control-plane/manager/plan.ts";
 import { forgetPlanned, type Touched } from "../../control-plane/store/snapshot.ts";
 import type { Assignment, AssignmentReply } from "../../model/assignment.ts";
@@ -15,6 +15,11 @@ import type { Clock } from "./clock.ts";
 import type { Dice } from "./random.ts";
 import type { Store } from "./store.ts";
 import type { Command } from "./user.ts";
+
+interface Compiled {
+	readonly assignment: Assignment;
+	readonly hash: string;
+}
 
 export interface ControlPlane {
 	isUp(): boolean;
@@ -57,7 +62,8 @@ export function controlPlane(world: {
 		});
 	};
 
-	function planner() {
+	/** One that is eager, and one that wakes now and then in the middle of the other's work. */
+	function planner(isEager: boolean) {
 		// As the host of a cluster keeps them: what waits to be planned, and when time alone will change what.
 		const touched: Touched = { services: new Map(), nodes: new Map(), all: 0 };
 		const alarms = new Map<ServiceId | NodeId | "all", number>();
@@ -66,7 +72,7 @@ export function controlPlane(world: {
 		const poke = () => {
 			if (pending) return;
 			pending = true;
-			soon(dice.between(1, 40), think);
+			soon(isEager || dice.chance(0.2) ? dice.between(1, 40) : dice.between(200, 1500), think);
 		};
 		const setAlarms = (scope: Scope, wakeAtMs: number | null) => {
 			if (scope === "all") alarms.clear();
@@ -88,7 +94,7 @@ export function controlPlane(world: {
 			});
 		};
 		const think = () => {
-			const [snapshot, seq] = [store.read(), store.seq()];
+			const seq = store.seq();
 			store.addTouched(seen, touched);
 			seen = seq;
 			const waits = touched.all !== null || touched.services.size > 0 || touched.nodes.size > 0;
@@ -100,13 +106,21 @@ export function controlPlane(world: {
 				touched.all === null
 					? { services: new Set(touched.services.keys()), nodes: new Set(touched.nodes.keys()) }
 					: "all";
-			const { changes, wakeAtMs } = plan(snapshot, moment(), scope);
+			const { changes, wakeAtMs } = plan(store.facts, moment(), scope);
+			if (changes.length === 0) {
+				pending = false;
+				forgetPlanned(touched, seq);
+				setAlarms(scope, wakeAtMs);
+				return;
+			}
+			// What it was planned from, as it was: the store goes on.
+			const before = store.read();
 			soon(dice.between(1, 30), () => {
 				pending = false;
-				if (changes.length === 0 || store.commit(snapshot.revision, changes)) {
+				if (store.commit(before.revision, changes)) {
 					forgetPlanned(touched, seq);
 					setAlarms(scope, wakeAtMs);
-					if (changes.length > 0) world.landed({ before: snapshot, scope, changes });
+					world.landed({ before, scope, changes });
 				}
 				poke();
 			});
@@ -121,6 +135,20 @@ export function controlPlane(world: {
 		for (const each of [...held]) each.look();
 	});
 
+	let compilation = { seq: -1, of: new Map<NodeId, Compiled>(), compiler: compiler(store.facts) };
+	/** Compiled once for all polls between two writes. */
+	const compiled = (node: NodeId): Compiled => {
+		if (compilation.seq !== store.assignedSeq()) {
+			compilation = { seq: store.assignedSeq(), of: new Map(), compiler: compiler(store.facts) };
+		}
+		const known = compilation.of.get(node);
+		if (known) return known;
+		const assignment = compilation.compiler.assign(node);
+		const fresh = { assignment, hash: hashOf(assignment) };
+		compilation.of.set(node, fresh);
+		return fresh;
+	};
+
 	return {
 		isUp: () => up,
 		crash() {
@@ -133,7 +161,7 @@ export function controlPlane(world: {
 			up = true;
 			life++;
 			listeningSinceMs = clock.nowMs();
-			planners = [planner(), planner()];
+			planners = [planner(true), planner(false)];
 			for (const each of planners) each.poke();
 		},
 		command(command) {
@@ -161,15 +189,14 @@ export function controlPlane(world: {
 			}
 			const poll = {
 				look() {
-					if (hashOf(assign(store.facts, node)) !== hash) finish();
+					if (compiled(node).hash !== hash) finish();
 				},
 			};
 			const finish = () => {
 				if (!held.delete(poll) || !store.facts.nodes.has(node)) return;
-				const made = assign(store.facts, node);
-				const madeHash = hashOf(made);
-				const assignment = madeHash === hash ? null : made;
-				answer({ revision: store.facts.revision, hash: madeHash, assignment, pollMs: 0 });
+				const made = compiled(node);
+				const assignment = made.hash === hash ? null : made.assignment;
+				answer({ revision: store.facts.revision, hash: made.hash, assignment, pollMs: 0 });
 			};
 			held.add(poll);
 			soon(timeoutMs / 3, finish);

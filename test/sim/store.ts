@@ -8,14 +8,16 @@ import { mergeReports } from "../../control-plane/store/commit.ts";
 import { applyReports, type Held, type Touched } from "../../control-plane/store/snapshot.ts";
 import type { Change } from "../../model/change.ts";
 import type { Cluster } from "../../model/cluster.ts";
-import { Facts } from "../../model/snapshot.ts";
+import { Facts, type Snapshot } from "../../model/snapshot.ts";
 
 export interface Store {
 	/** What is there now. Only the store writes it. */
 	readonly facts: Facts;
 	seq(): number;
-	/** A copy, as a process reads it: later writes do not show in it. */
-	read(): Facts;
+	/** The seq of the last write that assignments may differ by. */
+	assignedSeq(): number;
+	/** As it is now, for good: later writes do not show in it. */
+	read(): Snapshot;
 	/** False, and nothing written, when somebody else made the next revision first. */
 	commit(planned: number, changes: readonly Change[]): boolean;
 	report(reported: Reported): void;
@@ -36,6 +38,7 @@ export function store(cluster: Cluster): Store {
 		plannerUntilMs: 0,
 	};
 	const { facts, touched } = held;
+	let copy = { seq: -1, facts };
 	const watchers: (() => void)[] = [];
 	const wrote = () => {
 		for (const watcher of watchers) watcher();
@@ -43,13 +46,18 @@ export function store(cluster: Cluster): Store {
 	return {
 		facts,
 		seq: () => held.seq,
-		read: () => copyOf(facts),
+		assignedSeq: () => held.assignedSeq,
+		read() {
+			if (copy.seq !== held.seq) copy = { seq: held.seq, facts: copyOf(facts) };
+			return copy.facts;
+		},
 		watch: (watcher) => watchers.push(watcher),
 		commit(planned, changes) {
 			if (planned !== facts.revision) return false;
 			for (const change of changes) facts.apply(change);
 			facts.revision++;
 			held.seq++;
+			held.assignedSeq = held.seq;
 			wrote();
 			return true;
 		},

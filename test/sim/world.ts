@@ -42,7 +42,7 @@ export class Failed extends Error {
 	}
 }
 
-const troubleMs = 60_000;
+const troubleMs = 45_000;
 /** Restart delays of 5 s, updates one task at a time with 5 s of watching each, a node that is down for 30 s first. */
 const peaceMs = 300_000;
 
