@@ -41,7 +41,8 @@ export function nextVerdictMs(
 ): number | null {
 	const votes = countVotes(snapshot);
 	let next: number | null = null;
-	for (const id of nodes) {
+	// Peers' words come with their own reports, not with those of the node that they speak of.
+	for (const id of new Set([...nodes, ...votes.accused()])) {
 		const node = snapshot.nodes.get(id);
 		if (node?.status.state !== "ready") continue;
 		const { nodeTimeoutMs } = snapshot.cluster;
@@ -94,6 +95,8 @@ function silentAtMs({ cluster }: Snapshot, { listeningSinceMs }: Moment, node: N
 interface Votes {
 	/** Most of the other live nodes cannot reach it. */
 	isOutvoted(node: Node): boolean;
+	/** Those that some peer cannot reach. */
+	accused(): Iterable<NodeId>;
 }
 
 function countVotes(snapshot: Snapshot): Votes {
@@ -107,6 +110,7 @@ function countVotes(snapshot: Snapshot): Votes {
 		}
 	}
 	return {
+		accused: () => against.keys(),
 		isOutvoted({ id, status }) {
 			const others = ready - (status.state === "ready" ? 1 : 0);
 			return (against.get(id) ?? 0) * 2 > others;

@@ -5,6 +5,7 @@
 
 import type { NetworkId } from "../../model/id.ts";
 import { gatewayHolder } from "../../model/network.ts";
+import type { Node } from "../../model/node.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { isHealthy, isMeantToRun, type Task } from "../../model/task.ts";
 import { isTerminal } from "../../model/taskstate.ts";
@@ -41,6 +42,16 @@ function isFit(snapshot: Snapshot, task: Task): boolean {
 
 function isToBeReleased(task: Task): boolean {
 	return !isMeantToRun(task) && !task.released && !isTerminal(task.status.state);
+}
+
+/** The live nodes whose tables a running task still waits for: why it does not serve yet. */
+export function laggards(snapshot: Snapshot, task: Task): Node[] {
+	return [...snapshot.nodes.values()].filter(
+		({ id, status, appliedRevision }) =>
+			status.state === "ready" &&
+			appliedRevision < task.tablesRevision &&
+			task.attachments.some(({ network }) => snapshot.leaseOf(network, gatewayHolder(id))),
+	);
 }
 
 /** Whether all live nodes that have one of the task's networks have its tables. */
