@@ -257,6 +257,13 @@ export const nodeId = (index: number) => `node-${index}` as NodeId;
 export const serviceId = (name: string) => `s-${name}` as ServiceId;
 export const networkId = (name: string) => `net-${name}` as NetworkId;
 
+/** A template whose tasks run only where the constraint holds. */
+export function constrained(constraint: string): Partial<TaskTemplate> {
+	return {
+		placement: { constraints: [constraint], spreads: [], maxReplicasPerNode: 0, platforms: [] },
+	};
+}
+
 export function newService(name: string, words: Words, nowMs: number): Service {
 	const made = service({
 		name,

@@ -30,7 +30,9 @@ function showService(snapshot: Snapshot, service: Service): string[] {
 	const notes = [updateStatus?.state, removing ? "removing" : undefined].filter(Boolean);
 	const tasks = [...snapshot.tasksOfService(service.id).values()].sort(
 		(a, b) =>
-			a.slot - b.slot || compareText(a.node ?? "", b.node ?? "") || a.generation - b.generation,
+			a.slot - b.slot ||
+			(a.slot === 0 ? compareText(a.node ?? "", b.node ?? "") : 0) ||
+			a.generation - b.generation,
 	);
 	return [
 		["service", service.spec.name, ...notes].join(" "),
