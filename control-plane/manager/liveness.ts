@@ -19,7 +19,9 @@ import { setStatus } from "./orchestrator/slot.ts";
  */
 const silenceMs = 7_000;
 
-export function watchNodes(draft: Draft, moment: Moment): void {
+/** True if a node went down or came up: others' votes may count differently then. */
+export function watchNodes(draft: Draft, moment: Moment): boolean {
+	const before = draft.edits;
 	const votes = countVotes(draft);
 	for (const node of [...draft.nodes.values()]) {
 		const verdict = judge(draft, moment, node, votes);
@@ -31,6 +33,7 @@ export function watchNodes(draft: Draft, moment: Moment): void {
 			node: { ...node, status: { state, message, sinceMs: moment.nowMs } },
 		});
 	}
+	return draft.edits > before;
 }
 
 /** When silence alone would change the status of one of the nodes, should it last. */
@@ -105,6 +108,7 @@ function countVotes(snapshot: Snapshot): Votes {
 	for (const node of snapshot.nodes.values()) {
 		if (node.status.state !== "ready") continue;
 		ready++;
+		if (node.unreachable.length === 0) continue;
 		for (const id of new Set(node.unreachable)) {
 			if (id !== node.id) against.set(id, (against.get(id) ?? 0) + 1);
 		}

@@ -16,6 +16,7 @@ import {
 	allocateService,
 	allocateTasks,
 	endQuarantine,
+	servicesWithoutVip,
 } from "./allocator/allocate.ts";
 import type { Cursor } from "./allocator/ipam.ts";
 import { Draft } from "./draft.ts";
@@ -57,6 +58,8 @@ const againMs = 1_000;
 
 function planDraft(draft: Draft, moment: Moment, scope: Scope): Plan {
 	let round: Round = roundOf(draft, scope);
+	// Who is there follows from reports and the time alone: no other part has a say in it.
+	for (let count = 0; count < maxRounds && watchNodes(draft, moment); count++);
 	for (let count = 0; count < maxRounds; count++) {
 		const before = draft.edits;
 		planRound(draft, moment, round);
@@ -80,11 +83,10 @@ function roundOf(draft: Draft, scope: Scope): Round {
 }
 
 function planRound(draft: Draft, moment: Moment, round: Round): void {
-	watchNodes(draft, moment);
-	endQuarantine(draft, moment);
+	const relieved = servicesWithoutVip(draft, endQuarantine(draft, moment));
 	const hasNewNetwork = allocateNetworks(draft);
 	const nodes = new Set([...round.nodes, ...draft.peekTouched().nodes]);
-	for (const [service, where] of dueServices(draft, round, nodes)) {
+	for (const [service, where] of dueServices(draft, round, nodes, relieved)) {
 		if (service.removing) windDown(draft, service);
 		else reconcileService(draft, moment, service, where);
 		const now = draft.services.get(service.id);
@@ -111,8 +113,9 @@ function dueServices(
 	draft: Draft,
 	round: Round,
 	nodes: ReadonlySet<NodeId>,
+	relieved: readonly ServiceId[],
 ): Map<Service, ReadonlySet<NodeId> | "all"> {
-	const due = new Set(round.services);
+	const due = new Set([...round.services, ...relieved]);
 	for (const id of draft.unsettled.services.keys()) due.add(id);
 	for (const task of draft.unsettled.tasks.values()) {
 		// One held back may have to wait no longer, one that ended needs a successor, and one without a node may wait

@@ -19,19 +19,40 @@ import { type Attachment, isMeantToRun, type Task } from "../../../model/task.ts
 import { isBefore, isTerminal } from "../../../model/taskstate.ts";
 import type { Draft } from "../draft.ts";
 import { setStatus } from "../orchestrator/slot.ts";
-import { type Cursor, chooseSubnet, exhausted, leaseAddress, leaseSlice, release } from "./ipam.ts";
+import {
+	type Cursor,
+	chooseSubnet,
+	exhausted,
+	isFull,
+	leaseAddress,
+	leaseSlice,
+	release,
+} from "./ipam.ts";
 import { choosePorts, ingressPorts } from "./ports.ts";
 
 /** Numbers below are left to what people set up by hand; 1 is the probe's. */
 const firstVni = 4096;
 
-/** Resting addresses whose time is over are free again. */
-export function endQuarantine(draft: Draft, { nowMs }: Moment): void {
-	for (const { network, address, releasedMs } of [...draft.unsettled.leases.values()]) {
-		if (releasedMs + quarantineMs <= nowMs) {
-			draft.put({ kind: "remove-lease", network, address });
-		}
-	}
+/** Resting addresses whose time is over are free again. The networks that were full until now. */
+export function endQuarantine(draft: Draft, { nowMs }: Moment): Network[] {
+	const over = [...draft.unsettled.leases.values()].filter(
+		({ releasedMs }) => releasedMs + quarantineMs <= nowMs,
+	);
+	const networks = new Set(over.map(({ network }) => network));
+	const full = [...networks].flatMap((id) => {
+		const network = draft.networks.get(id);
+		return network && isFull(draft, network) ? [network] : [];
+	});
+	for (const { network, address } of over) draft.put({ kind: "remove-lease", network, address });
+	return full;
+}
+
+/** Those that could not get their virtual address: with no task that waits, nothing else would remind of them. */
+export function servicesWithoutVip(draft: Draft, networks: readonly Network[]): ServiceId[] {
+	if (networks.length === 0) return [];
+	return [...draft.services.values()]
+		.filter((service) => networks.some((network) => lacksVip(draft, service, network)))
+		.map(({ id }) => id);
 }
 
 /** Numbers and subnets for new networks. True where a network became usable. */

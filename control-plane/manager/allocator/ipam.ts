@@ -133,6 +133,10 @@ const smallNetwork = 256;
 
 const gatewayPrefix = gatewayHolder("" as NodeId);
 
+export function isFull(draft: Draft, network: Network): boolean {
+	return lowestFree(draft, network) === undefined;
+}
+
 export function exhausted({ name, subnet }: Network): string {
 	return `network ${name} has no free address left in ${subnet}`;
 }
