@@ -31,6 +31,8 @@ export interface ControlPlane {
 	/** Answered when there is news, or nothing new for a while; never, if the process dies meanwhile. */
 	poll(node: NodeId, hash: string, answer: (reply: AssignmentReply) => void): void;
 	report(node: NodeId, report: Report): void;
+	/** Of the assignment that a poll would be answered with now. */
+	hashFor(node: NodeId): string;
 }
 
 /** What the watcher wants to see of each plan, before it lands. */
@@ -180,6 +182,7 @@ export function controlPlane(world: {
 			};
 			if (up) attempt();
 		},
+		hashFor: (node) => compiled(node).hash,
 		poll(node, hash, answer) {
 			const known = store.facts.nodes.get(node);
 			if (!up || !known) return;

@@ -168,10 +168,13 @@ function keepsAddress(before: Snapshot, task: Task): void {
 	for (const { network, address } of task.attachments) {
 		const lease = before.leaseOf(network, slotHolder(task));
 		if (!lease || lease.address === address) continue;
+		// Beside one that lives at the first; or after one that lived at the second, which is then the slot's.
 		const inhabited = others.some(
 			(other) =>
 				!isTerminal(other.status.state) &&
-				other.attachments.some((each) => each.address === lease.address),
+				other.attachments.some(
+					(each) => each.address === lease.address || each.address === address,
+				),
 		);
 		if (!inhabited) broken("I2", `${slotKey(task)} had ${lease.address}, now ${address}`);
 	}

@@ -11,7 +11,7 @@ import type { NetworkId, NodeId, TaskId } from "../../model/id.ts";
 import type { Network } from "../../model/network.ts";
 import { isTerminal } from "../../model/taskstate.ts";
 import { type Clock, clock as newClock } from "./clock.ts";
-import { controlPlane, hashOf } from "./control-plane.ts";
+import { type ControlPlane, controlPlane, hashOf } from "./control-plane.ts";
 import { type Machine, machine } from "./machine.ts";
 import { diceOf } from "./random.ts";
 import { store as newStore, type Store } from "./store.ts";
@@ -188,7 +188,7 @@ function play(seed: number, story: string[]): Run {
 	for (;;) {
 		const untilMs = clock.nowMs() + 1000;
 		while (clock.step(untilMs));
-		const left = [...unconverged(store.facts), ...unapplied(machines, store)];
+		const left = [...unconverged(store.facts), ...unapplied(machines, store, plane)];
 		if (left.length === 0) break;
 		if (clock.nowMs() > peaceAtMs + peaceMs) broken("I5", left.join("\n"));
 	}
@@ -238,13 +238,17 @@ function silence(machines: readonly Machine[], clock: Clock): () => void {
 	};
 }
 
-/** Tables and containers that are not yet what the newest revision says. */
-function unapplied(machines: readonly Machine[], store: Store): string[] {
+/**
+ * Tables and containers that are not yet what the newest revision says. That a task has ended as it was told to is no
+ * news to anybody: it leaves the assignments with the next decision.
+ */
+function unapplied(machines: readonly Machine[], store: Store, plane: ControlPlane): string[] {
 	return machines.flatMap((each) => {
 		const wanted = assign(store.facts, each.node);
 		const found: string[] = [];
 		const tables = each.tables();
-		if (!tables || hashOf(tables) !== hashOf(wanted)) found.push(`${each.node} has old tables`);
+		if (!tables || hashOf(tables) !== plane.hashFor(each.node))
+			found.push(`${each.node} has old tables`);
 		const asked = new Set(
 			wanted.tasks.filter(({ desired }) => desired === "running").map(({ id }) => id),
 		);
