@@ -19,6 +19,7 @@ export interface Given {
 	readonly publicKey: string;
 	readonly wireguardPort: number;
 	readonly problems: readonly string[];
+	readonly warnings: readonly string[];
 }
 
 interface EngineInfo {
@@ -63,6 +64,7 @@ export function describe(info: EngineInfo | null, given: Given): NodeDescription
 			: addresses,
 		routes: foreignRanges(routes),
 		problems: given.problems,
+		warnings: given.warnings,
 	};
 }
 

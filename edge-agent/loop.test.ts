@@ -119,9 +119,9 @@ function worldOf(start: { held?: Accepted; freshBoot?: boolean } = {}) {
 		async watch(changed) {
 			watched = changed;
 		},
-		async describe(problems) {
-			problemsSeen.push([...problems]);
-			return { hostname: "h1", problems } as NodeDescription;
+		async describe({ problems, warnings }) {
+			problemsSeen.push([...problems, ...warnings]);
+			return { hostname: "h1", problems, warnings } as unknown as NodeDescription;
 		},
 		logs: async ({ containerId }) => new Blob([`log of ${containerId}`]).stream(),
 		freshBoot: start.freshBoot ?? false,

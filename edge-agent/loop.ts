@@ -24,7 +24,7 @@ export interface World {
 	readonly engine: { listen(listener: EngineListener, signal: AbortSignal): Promise<void> };
 	/** Tells which peers are silent, when that changes or the tables want a look. Ends with the signal. */
 	watch(changed: (silent: ReadonlySet<NodeId>) => void, signal: AbortSignal): Promise<void>;
-	describe(problems: readonly string[]): Promise<NodeDescription>;
+	describe(complaints: Complaints): Promise<NodeDescription>;
 	/** What a stream's reader asked for, as the engine gives it. */
 	logs(request: StreamRequest, signal: AbortSignal): Promise<ReadableStream<Uint8Array>>;
 	/** The machine was started since the agent last ran: nothing of ours runs yet. */
@@ -33,6 +33,12 @@ export interface World {
 	/** From 0 to 1: keeps a thousand agents from coming back in one instant. */
 	random(): number;
 	log(line: string): void;
+}
+
+export interface Complaints {
+	/** What takes the node out of service. */
+	readonly problems: readonly string[];
+	readonly warnings: readonly string[];
 }
 
 export interface Tables {
@@ -68,6 +74,8 @@ const repairMs = 10_000;
 /** What happens together is told together; short enough to be at once for people. */
 const batchMs = 30;
 const describeMs = 30_000;
+/** An engine away for longer takes its node out of service; as long as Swarm gives a node. */
+const engineGraceMs = 15_000;
 /** After a start of the machine the control plane gets this long to say what has moved elsewhere meanwhile. */
 const firstNewsMs = 3_000;
 const firstRetryMs = 250;
@@ -86,7 +94,11 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 	const reportBell = bell();
 	const firstNews = bell();
 	let silent: ReadonlySet<NodeId> = new Set();
-	const problems = new Map<string, readonly string[]>();
+	let engineAway: AbortController | undefined;
+	const complaints = new Map<
+		string,
+		{ readonly found: readonly string[]; readonly grave: boolean }
+	>();
 	const news: { -readonly [Field in keyof Report]?: Report[Field] } = {};
 	let tellAll = true;
 	let applied = { revision: 0, hash: "" };
@@ -97,13 +109,17 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 		Object.assign(news, report);
 		reportBell.ring();
 	};
-	const complain = (part: string, found: readonly string[]) => {
-		const known = problems.get(part) ?? [];
-		if (known.join("\n") === found.join("\n")) return;
-		problems.set(part, found);
-		for (const problem of found) log(`${part}: ${problem}`);
+	/** `grave` takes the node out of service; the rest is for people to know. */
+	const complain = (part: string, found: readonly string[], grave = false) => {
+		const known = complaints.get(part) ?? { found: [], grave: false };
+		const isSame = known.found.join("\n") === found.join("\n");
+		if (isSame && known.grave === grave) return;
+		complaints.set(part, { found, grave });
+		if (!isSame) for (const complaint of found) log(`${part}: ${complaint}`);
 		void describeNow();
 	};
+	const complaintsThat = (grave: boolean) =>
+		[...complaints.values()].filter((each) => each.grave === grave).flatMap(({ found }) => found);
 	const setAttached = (found: readonly AttachedContainer[]) => {
 		if (JSON.stringify(found) === JSON.stringify(attached)) return false;
 		attached = found;
@@ -119,7 +135,10 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 	let description = "";
 	async function describeNow() {
 		try {
-			const fresh = await world.describe([...problems.values()].flat());
+			const fresh = await world.describe({
+				problems: complaintsThat(true),
+				warnings: complaintsThat(false),
+			});
 			if (JSON.stringify(fresh) === description) return;
 			description = JSON.stringify(fresh);
 			tell({ description: fresh });
@@ -212,7 +231,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			tablesBell.hush();
 			const result = await tables.apply(accepted.assignment, silent);
 			if (over.aborted) return;
-			complain("tables", result.problems);
+			complain("tables", result.problems, !result.kernel);
 			setAttached(result.attached);
 			if (result.kernel) acknowledge(accepted);
 			await tasks
@@ -293,13 +312,22 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			if (event.Type === "network" || event.Action === "start") containersBell.ring();
 		},
 		back() {
+			engineAway?.abort();
 			complain("engine", []);
 			containersBell.ring();
 			tablesBell.ring();
 			void describeNow();
 		},
 		gone(complaint) {
-			complain("engine", [`Docker does not answer: systemctl start docker (${complaint})`]);
+			const found = [`Docker does not answer: systemctl start docker (${complaint})`];
+			complain("engine", found);
+			// Its containers go on while an engine is upgraded; what stays away is a reason to move them.
+			engineAway?.abort();
+			const away = new AbortController();
+			engineAway = away;
+			void world.sleep(engineGraceMs, AbortSignal.any([over, away.signal])).then(() => {
+				if (!away.signal.aborted && !over.aborted) complain("engine", found, true);
+			});
 		},
 	};
 	tasks.onChange(reportBell.ring);

@@ -94,10 +94,10 @@ async function run(): Promise<number> {
 			tasks: keeperOf(tasks, engine, dir),
 			engine,
 			watch: (changed, signal) => watchPeers(() => ledger.accepted?.assignment, changed, signal),
-			async describe(problems) {
+			async describe(complaints) {
 				const info = await engineInfo(engine.docker).catch(() => null);
 				if (info) liveRestore = info.LiveRestoreEnabled;
-				return describe(info, { ...givenOf(identity, publicKey), problems });
+				return describe(info, { ...givenOf(identity, publicKey), ...complaints });
 			},
 			logs: (request, signal) => logsOf(engine.docker, request, signal),
 			freshBoot: fresh,
@@ -148,7 +148,11 @@ async function joinCluster(args: string[]): Promise<number> {
 	const engine = openEngine(socket);
 	const info = await engineInfo(await engine.connect());
 	const identity = { url, name, advertise, wireguardPort };
-	const description = describe(info, { ...givenOf(identity, publicKey), problems: [] });
+	const description = describe(info, {
+		...givenOf(identity, publicKey),
+		problems: [],
+		warnings: [],
+	});
 	const { node, credential } = await join(url, { token, description }, known?.credential);
 	await forget(dir);
 	await writeIdentity(dir, { ...identity, node, credential });

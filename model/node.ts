@@ -29,6 +29,8 @@ export interface NodeDescription {
 	readonly routes: readonly string[];
 	/** What keeps the machine from doing its part, each with the command that mends it. Empty when all is well. */
 	readonly problems: readonly string[];
+	/** What a person should know all the same: a peer that is silent, a port that somebody else has. */
+	readonly warnings?: readonly string[] | undefined;
 }
 
 /** A container that a person runs in one of our networks with plain `docker run --network`. */

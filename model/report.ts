@@ -77,6 +77,7 @@ export const descriptionSchema = z.object({
 	addresses: strings,
 	routes: strings,
 	problems: strings,
+	warnings: strings.optional(),
 }) satisfies z.ZodType<NodeDescription>;
 
 const attached = z.object({

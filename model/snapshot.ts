@@ -17,6 +17,8 @@ import { rankOf } from "./taskstate.ts";
 
 export interface Snapshot {
 	readonly revision: number;
+	/** Rises with every write, reports included: what was worked out of a snapshot holds until then. */
+	readonly version: number;
 	readonly cluster: Cluster;
 	readonly nodes: ReadonlyMap<NodeId, Node>;
 	readonly networks: ReadonlyMap<NetworkId, Network>;
@@ -52,6 +54,7 @@ const none: ReadonlyMap<never, never> = new Map<never, never>();
 
 export class Facts implements Snapshot {
 	revision = 0;
+	version = 0;
 	cluster: Cluster;
 	readonly nodes = new Map<NodeId, Node>();
 	readonly networks = new Map<NetworkId, Network>();
@@ -111,6 +114,7 @@ export class Facts implements Snapshot {
 
 	/** Makes the change so, as the store would: decisions overwrite decisions, reports only move forward. */
 	apply(change: Change): void {
+		this.version++;
 		switch (change.kind) {
 			case "put-cluster":
 				this.cluster = change.cluster;
@@ -175,11 +179,13 @@ export class Facts implements Snapshot {
 
 	/** Whole, reported fields included: what the store read. */
 	setNode(node: Node): void {
+		this.version++;
 		this.nodes.set(node.id, node);
 		this.loads.putNode(node);
 	}
 
 	setService(service: Service): void {
+		this.version++;
 		this.services.set(service.id, service);
 		if (isSettledService(service)) this.unsettled.services.delete(service.id);
 		else this.unsettled.services.set(service.id, service);
@@ -196,6 +202,7 @@ export class Facts implements Snapshot {
 	}
 
 	removeTask(id: TaskId): void {
+		this.version++;
 		this.loads.change(this.tasks.get(id), undefined);
 		this.#forgetTask(id);
 	}
@@ -217,6 +224,7 @@ export class Facts implements Snapshot {
 	}
 
 	removeLease(network: NetworkId, address: string): void {
+		this.version++;
 		const lease = this.#leases.get(network)?.get(address);
 		if (!lease) return;
 		drop(this.#leases, network, address);

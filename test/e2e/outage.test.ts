@@ -189,18 +189,33 @@ describe.skipIf(Boolean(reason))("outages", () => {
 			"service create --replicas 2 --name names --network net --publish 5300:5300/udp nginx:1.22",
 			{ timeoutMs: 120_000 },
 		);
-		const [client = ""] = await containers(node("h1"), "client");
-		const say = "echo hello | timeout 2 nc -u -w 1";
-		await until("the VIP answers", async () =>
+		const say = (address: string) =>
+			`exec 3<>/dev/udp/${address}/5300; echo hello >&3; timeout 2 head -n 1 <&3`;
+		const vip =
 			(
-				await node("h1").exec(["docker", "exec", client, "sh", "-c", `${say} names 5300`])
-			).stdout.includes("10."),
-		);
+				await cluster.docker(
+					'service inspect names --format "{{(index .Endpoint.VirtualIPs 0).Addr}}"',
+				)
+			).split("/")[0] ?? "";
+		const [client = ""] = await containers(node("h1"), "client");
+		const { stdout: pid } = await node("h1").exec([
+			"docker",
+			"inspect",
+			"-f",
+			"{{.State.Pid}}",
+			client,
+		]);
+		await until("the VIP answers a container", async () => {
+			const inside = ["nsenter", "-t", pid.trim(), "-n", "bash", "-c", say(vip)];
+			return (await node("h1").exec(inside)).stdout.includes(" 10.");
+		});
 		for (const each of nodes) {
-			await until(`${each.name} answers, seeing the address of the client,`, async () =>
-				(
-					await cluster.lab.client.exec(["busybox", "sh", "-c", `${say} ${each.address} 5300`])
-				).stdout.includes(" 192.168.77.254\n"),
+			await until(
+				`${each.name} answers, and the program sees the client's own address`,
+				async () => {
+					const ran = await cluster.lab.client.exec(["bash", "-c", say(each.address)]);
+					return ran.stdout.includes(" 192.168.77.254");
+				},
 			);
 		}
 		await cluster.docker("service rm names");

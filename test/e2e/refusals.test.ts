@@ -168,9 +168,6 @@ describe.skipIf(Boolean(reason))("refusals", () => {
 		expect(
 			await ask("/agent/assignment?revision=0&hash=", { token: `SKEIN-NODE.${node}.guessed` }),
 		).toMatchObject({ status: "401" });
-		const installed = await cluster.join(cluster.lab.node("h1"), "SWMTKN-1-0000-0000");
-		expect(installed.code).not.toBe(0);
-		expect(installed.stdout + installed.stderr).toContain("join-token");
 	}, 120_000);
 
 	test("installed twice: the node keeps its identity", async () => {

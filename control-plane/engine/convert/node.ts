@@ -40,7 +40,8 @@ function availabilityOf(text: string): Node["spec"]["availability"] {
 
 export function toEngine(node: Node): Document {
 	const { spec, description, status } = node;
-	const message = [status.message, ...description.problems]
+	const { problems, warnings = [] } = description;
+	const message = [...new Set([status.message, ...problems, ...warnings])]
 		.filter((line) => line !== "")
 		.join("; ");
 	return {
