@@ -26,8 +26,16 @@ import { isInSlice } from "./allocator/ipam.ts";
 import { ingressPorts } from "./allocator/ports.ts";
 import { compareText } from "./orchestrator/slot.ts";
 
+/** All nodes ask at once when a revision is out: what they have in common is kept until the next write. */
+const compilers = new WeakMap<Snapshot, Compiler & { readonly of: string }>();
+
 export function assign(snapshot: Snapshot, node: NodeId): Assignment {
-	return compiler(snapshot).assign(node);
+	const of = `${snapshot.revision} ${snapshot.version}`;
+	const known = compilers.get(snapshot);
+	if (known?.of === of) return known.assign(node);
+	const fresh = { ...compiler(snapshot), of };
+	compilers.set(snapshot, fresh);
+	return fresh.assign(node);
 }
 
 export interface Compiler {

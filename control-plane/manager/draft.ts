@@ -77,6 +77,10 @@ export class Draft implements Snapshot {
 		return this.#base.revision;
 	}
 
+	get version(): number {
+		return this.#base.version + this.#edits;
+	}
+
 	/** The revision that this draft will be, if it lands. */
 	get landing(): number {
 		return this.#base.revision + 1;
