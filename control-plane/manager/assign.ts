@@ -87,10 +87,28 @@ export function compiler(snapshot: Snapshot): Compiler {
 
 /** What the hash of an assignment is taken over: canonical, and without the revision, which alone is no news. */
 export function assignmentText(assignment: Assignment): string {
-	const { revision: _revision, ...rest } = assignment;
-	return JSON.stringify(rest, (_key, value: unknown) => {
-		if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
-		return Object.fromEntries(Object.entries(value).sort(([a], [b]) => compareText(a, b)));
+	const { revision: _revision, networks, ...rest } = assignment;
+	const texts = networks.map(({ members, endpoints, ...own }) =>
+		[canonical(own), textOf(members), textOf(endpoints)].join("\n"),
+	);
+	return [canonical(rest), ...texts].join("\n");
+}
+
+/** By what nodes have in common, which is most of the text. */
+const texts = new WeakMap<object, string>();
+
+function textOf(shared: object): string {
+	const known = texts.get(shared);
+	if (known !== undefined) return known;
+	const fresh = canonical(shared);
+	texts.set(shared, fresh);
+	return fresh;
+}
+
+function canonical(value: object): string {
+	return JSON.stringify(value, (_key, inner: unknown) => {
+		if (typeof inner !== "object" || inner === null || Array.isArray(inner)) return inner;
+		return Object.fromEntries(Object.entries(inner).sort(([x], [y]) => compareText(x, y)));
 	});
 }
 
