@@ -30,6 +30,8 @@ export interface Machine {
 	restartAgent(downMs: number): void;
 	/** Power off and on: every container ends, the kernel forgets. */
 	reboot(downMs: number): void;
+	/** Power off, for good. */
+	destroy(): void;
 	/** A container dies by itself, or turns unhealthy. */
 	breakContainer(how: "exit" | "unhealthy"): void;
 	start(): void;
@@ -82,6 +84,7 @@ export function machine(node: NodeId, world: MachineWorld): Machine {
 
 	// The agent's own, gone with it.
 	let life = 0;
+	let isDestroyed = false;
 	let up = false;
 	let startedMs = 0;
 	let polls = 0;
@@ -126,14 +129,15 @@ export function machine(node: NodeId, world: MachineWorld): Machine {
 	}
 
 	function poll() {
-		const mine = ++polls;
+		const [mine, born] = [++polls, life];
 		world.poll(node, accepted?.hash ?? "", (reply) => {
-			if (!up || mine !== polls) return;
+			if (!up || born !== life) return;
+			// Also one that was given up and comes all the same: what it is worth is the ledger's to say.
 			accept(reply);
-			soon(dice.between(0, 20), poll);
+			if (mine === polls) soon(dice.between(0, 20), poll);
 		});
 		// An answer that does not come is not waited for for ever.
-		soon(8000, () => {
+		soon(4000, () => {
 			if (mine === polls) poll();
 		});
 	}
@@ -391,6 +395,7 @@ export function machine(node: NodeId, world: MachineWorld): Machine {
 			});
 		},
 		reboot(downMs) {
+			if (isDestroyed) return;
 			kill();
 			boots++;
 			tables = undefined;
@@ -404,6 +409,13 @@ export function machine(node: NodeId, world: MachineWorld): Machine {
 			clock.after(downMs, () => {
 				if (born === boots) start();
 			});
+		},
+		destroy() {
+			kill();
+			boots++;
+			isDestroyed = true;
+			tables = undefined;
+			containers.clear();
 		},
 		breakContainer(how) {
 			const alive = [...containers.values()].filter(({ kind }) => kind === "running");

@@ -12,7 +12,7 @@ import { type Complaint, check } from "../../control-plane/manager/checks.ts";
 import { parseConstraint, satisfies } from "../../control-plane/manager/scheduler/constraint.ts";
 import type { Assignment } from "../../model/assignment.ts";
 import type { NetworkId, NodeId, TaskId } from "../../model/id.ts";
-import { gatewayHolder, slotHolder } from "../../model/network.ts";
+import { gatewayHolder, type Lease, slotHolder } from "../../model/network.ts";
 import type { Node } from "../../model/node.ts";
 import type { Service } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
@@ -37,13 +37,14 @@ export interface Watcher {
 	stopping(node: NodeId, task: TaskId, tables: ReadonlyMap<NodeId, Assignment>): void;
 }
 
-export function watcher(store: Store): Watcher {
+export function watcher(store: Store, nowMs: () => number): Watcher {
 	/** Who was to run at an address from which revision on; oldest first. */
 	const assigned = new Map<string, { readonly revision: number; readonly task: Task }[]>();
 	const known = new Set<TaskId>();
 	/** Addresses that serve, by the revision that decided so. Kept whole: runs are short. */
 	const serving = new Map<number, ReadonlySet<string>>();
 	const states = new Map<TaskId, TaskState>();
+	const givenUp = new Map<string, Pick<Lease, "holder" | "releasedMs">>();
 	/** The nodes that lived when the task's stop was let through: one that was down is not waited for when it is back. */
 	const waitedFor = new Map<TaskId, ReadonlySet<NodeId>>();
 
@@ -63,6 +64,18 @@ export function watcher(store: Store): Watcher {
 			}
 		}
 		serving.set(facts.revision, backends);
+	}
+
+	/** An address that somebody gave up is nobody else's for a minute: others may remember it that long. */
+	function restsFirst({ network, address, holder, releasedMs }: Lease) {
+		const key = `${network}/${address}`;
+		const known = givenUp.get(key);
+		if (releasedMs > 0) givenUp.set(key, { holder, releasedMs });
+		else if (known && slotOf(known.holder) !== slotOf(holder)) {
+			const restMs = nowMs() - known.releasedMs;
+			if (restMs < 59_000)
+				broken("I2", `${address} of ${known.holder} is ${holder}'s after ${restMs} ms`);
+		}
 	}
 
 	function neverBack(facts: Snapshot) {
@@ -97,7 +110,8 @@ export function watcher(store: Store): Watcher {
 			remember(facts);
 			neverBack(facts);
 			for (const change of changes) {
-				if (change.kind === "put-task") keepsAddress(before, change.task);
+				if (change.kind === "put-lease") restsFirst(change.lease);
+				if (change.kind === "put-task") keepsAddress(before, facts, change.task);
 			}
 		},
 		applied(node, tables) {
@@ -151,34 +165,48 @@ export function watcher(store: Store): Watcher {
 }
 
 /**
- * A successor gets the address that the slot has, unless its predecessor lives there still (the one update order that
- * starts first); and what a task has been given it keeps.
+ * What a task has been given it keeps, and a successor gets the address that the slot has. The one update order that
+ * starts first has two tasks side by side: then there is a second address, and the slot moves there once the first
+ * one's task is gone.
  */
-function keepsAddress(before: Snapshot, task: Task): void {
+function keepsAddress(before: Snapshot, after: Snapshot, task: Task): void {
 	const known = before.tasks.get(task.id);
 	if (known && known.attachments.length > 0) {
 		if (Bun.deepEquals(known.attachments, task.attachments)) return;
 		broken("I2", `${task.id} had ${show(known)}, now ${show(task)}`);
 	}
-	const others = [...before.tasksOfService(task.service).values()].filter(
-		(other) => slotKey(other) === slotKey(task),
-	);
 	// A slot that was scaled away and is wanted again is a new one.
+	const others = slotMates(before, task);
 	if (others.every(({ desired }) => desired === "remove")) return;
 	for (const { network, address } of task.attachments) {
-		const lease = before.leaseOf(network, slotHolder(task));
-		if (!lease || lease.address === address) continue;
-		// Beside one that lives at the first; or after one that lived at the second, which is then the slot's.
-		const inhabited = others.some(
-			(other) =>
-				!isTerminal(other.status.state) &&
-				other.attachments.some(
-					(each) => each.address === lease.address || each.address === address,
-				),
+		const [was, is] = [before, after].map(
+			(snapshot) => snapshot.leaseOf(network, slotHolder(task))?.address,
 		);
-		if (!inhabited) broken("I2", `${slotKey(task)} had ${lease.address}, now ${address}`);
+		if (is === undefined) broken("I2", `${slotKey(task)} has no address of its own`);
+		if (address !== is && !livesAt(slotMates(after, task), is)) {
+			broken("I2", `${slotKey(task)} has ${is}, and ${task.id} lives alone at ${address}`);
+		}
+		if (was !== undefined && was !== is && !livesAt(others, is)) {
+			broken("I2", `${slotKey(task)} had ${was}, now ${is}`);
+		}
 	}
 }
+
+function slotMates(snapshot: Snapshot, task: Task): Task[] {
+	return [...snapshot.tasksOfService(task.service).values()].filter(
+		(other) => other.id !== task.id && slotKey(other) === slotKey(task),
+	);
+}
+
+function livesAt(tasks: readonly Task[], address: string): boolean {
+	return tasks.some(
+		({ status, attachments }) =>
+			!isTerminal(status.state) && attachments.some((each) => each.address === address),
+	);
+}
+
+/** Without the mark of a slot's second address. */
+const slotOf = (holder: string) => holder.replace(/:second$/, "");
 
 const show = ({ attachments }: Task) => attachments.map(({ address }) => address).join(", ");
 
@@ -210,7 +238,7 @@ function hasNetwork(snapshot: Snapshot, node: NodeId, network: NetworkId): boole
 }
 
 /** I8, and what "converged" means. Empty when everything is as the user asked; each text names one thing that is not. */
-export function unconverged(facts: Snapshot): string[] {
+export function unconverged(facts: Snapshot, dead: ReadonlySet<NodeId>): string[] {
 	const found: string[] = [];
 	for (const service of facts.services.values()) {
 		const tasks = [...facts.tasksOfService(service.id).values()];
@@ -249,7 +277,8 @@ export function unconverged(facts: Snapshot): string[] {
 		}
 	}
 	for (const node of facts.nodes.values()) {
-		if (node.status.state !== "ready") found.push(`${node.id} is ${node.status.state}`);
+		const wanted = dead.has(node.id) ? "down" : "ready";
+		if (node.status.state !== wanted) found.push(`${node.id} is ${node.status.state}`);
 	}
 	return found;
 }
@@ -267,7 +296,8 @@ function wantedSlots(facts: Snapshot, { spec }: Service): number | undefined {
 	const constraints = spec.template.placement.constraints
 		.map(parseConstraint)
 		.filter((constraint) => constraint.kind === "constraint");
-	const suits = (node: Node) => constraints.every((constraint) => satisfies(node, constraint));
+	const suits = (node: Node) =>
+		node.status.state === "ready" && constraints.every((constraint) => satisfies(node, constraint));
 	return [...facts.nodes.values()].filter(suits).length;
 }
 

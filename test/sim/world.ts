@@ -70,7 +70,7 @@ function play(seed: number, story: string[]): Run {
 		story.push(`${String(clock.nowMs() - startMs).padStart(7)} ${what}`);
 
 	const store = newStore({ ...cluster(), nodeTimeoutMs: 5000, taskHistory: 2, createdMs: startMs });
-	const watch = watcher(store);
+	const watch = watcher(store, clock.nowMs);
 	const tables = new Map<NodeId, Assignment>();
 	let faulty = true;
 
@@ -155,8 +155,15 @@ function play(seed: number, story: string[]): Run {
 			cut.add(victim.node);
 			clock.after(silentMs, () => cut.delete(victim.node));
 		} else if (plane.isUp()) {
-			const downMs = dice.faults.between(200, 20_000);
+			const downMs = dice.faults.between(200, 25_000);
 			tell(`the control plane dies, ${downMs} ms`);
+			if (downMs > 20_000 && dice.faults.chance(0.5)) {
+				clock.after(9000, () => {
+					tell(`${victim.node} reboots in the silence`);
+					tables.delete(victim.node);
+					victim.reboot(1000);
+				});
+			}
 			const endSilence = silence(machines, clock);
 			plane.crash();
 			clock.after(downMs, () => {
@@ -168,6 +175,16 @@ function play(seed: number, story: string[]): Run {
 		clock.after(dice.faults.between(200, 6000), trouble);
 	};
 	clock.after(2000, trouble);
+	const dead = new Set<NodeId>();
+	const doomed = machines.at(-1);
+	if (machines.length > 2 && doomed && dice.shape.chance(0.25)) {
+		clock.after(dice.shape.between(5000, troubleMs), () => {
+			tell(`${doomed.node} is gone for good`);
+			dead.add(doomed.node);
+			tables.delete(doomed.node);
+			doomed.destroy();
+		});
+	}
 	const wish = () => {
 		if (clock.nowMs() > startMs + troubleMs) return;
 		const command = anyCommand(dice.user, store.facts);
@@ -180,15 +197,16 @@ function play(seed: number, story: string[]): Run {
 	while (clock.step(startMs + troubleMs));
 	faulty = false;
 	tell("peace");
-	// Whatever fault still lasts ends in its own time: within 20 s.
-	while (clock.step(startMs + troubleMs + 21_000));
+	// Whatever fault still lasts ends in its own time: within 25 s.
+	while (clock.step(startMs + troubleMs + 26_000));
 	cut.clear();
 	for (const command of tidyUp(store.facts)) plane.command(command);
 	const peaceAtMs = clock.nowMs();
 	for (;;) {
 		const untilMs = clock.nowMs() + 1000;
 		while (clock.step(untilMs));
-		const left = [...unconverged(store.facts), ...unapplied(machines, store, plane)];
+		const alive = machines.filter(({ node }) => !dead.has(node));
+		const left = [...unconverged(store.facts, dead), ...unapplied(alive, store, plane)];
 		if (left.length === 0) break;
 		if (clock.nowMs() > peaceAtMs + peaceMs) broken("I5", left.join("\n"));
 	}
@@ -224,7 +242,8 @@ function silence(machines: readonly Machine[], clock: Clock): () => void {
 		for (const [each, { running, tables }] of before) {
 			const upSinceMs = each.upSinceMs();
 			if (upSinceMs === undefined || clock.nowMs() - upSinceMs < 4500) continue;
-			if (tables && !Bun.deepEquals(each.tables(), tables)) {
+			const now = each.tables();
+			if (tables && (!now || hashOf(now) !== hashOf(tables))) {
 				broken("I6", `${each.node} changed its tables in the silence`);
 			}
 			const statuses = each.statuses();
