@@ -245,9 +245,9 @@ describe.skipIf(reason !== undefined)("a lab's end", () => {
 			await controller.exited;
 			const gone = () => members(namespaces).length === 0;
 			// Frozen processes die as the sweep thaws them.
-			if (before === "") await until("the lab's processes to end", 5000, gone);
+			if (before === "") await until("the lab's processes to end", 30_000, gone);
 			await sweep();
-			await until("the lab's processes to end", 5000, gone);
+			await until("the lab's processes to end", 30_000, gone);
 			expect(remains()).not.toContain(dir.split("/").at(-1) ?? "");
 			expect(existsSync(dir)).toBe(false);
 			expect(readFileSync("/proc/self/mounts", "utf8")).not.toContain("skein-lab");
