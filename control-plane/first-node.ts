@@ -13,6 +13,8 @@ export interface FirstNode {
 	readonly install: InstallFiles;
 	/** By which this machine reaches the control plane. */
 	readonly url: string;
+	/** No, when the one who started us said so. */
+	readonly wanted: boolean;
 	readonly isRoot: boolean;
 	say(line: string): void;
 }
@@ -23,16 +25,17 @@ export async function makeFirstNode(first: FirstNode): Promise<void> {
 		say("this machine stays out of the cluster: nodes run Linux");
 		return;
 	}
-	if (await isNodeAlready(first)) {
+	if (first.wanted && (await isNodeAlready(first))) {
 		say("this machine is a node of the cluster");
 		return;
 	}
 	const { cluster } = await host.snapshot();
 	const { worker } = await first.clusters.joinTokens(cluster);
 	const line = `curl -fsSL ${first.url}/install.sh | sh -s -- --token ${worker}`;
-	if (!first.isRoot) {
-		say("this machine stays out of the cluster: that takes root. To make it a node:");
-		say(`  ${line.replace("| sh", "| sudo sh")}`);
+	if (!first.wanted || !first.isRoot) {
+		const why = first.wanted ? "making it a node takes root" : "SKEIN_NODE=no";
+		say(`nothing was done to this machine (${why}). To make it a node, if it is none:`);
+		say(`  ${first.isRoot ? line : line.replace("| sh", "| sudo sh")}`);
 		return;
 	}
 	say("making this machine the first node (SKEIN_NODE=no keeps it from that):");
@@ -81,21 +84,26 @@ async function comesUp(host: ClusterHost): Promise<boolean> {
 	}
 }
 
-/** What to type next. Every line works as it stands. */
+/** What to type next. Every line works as it stands, once there is a node. */
 export async function nextSteps(
 	{ clusters, host, url }: Pick<FirstNode, "clusters" | "host" | "url">,
 	socket: string,
 ): Promise<string[]> {
-	const { cluster } = await host.snapshot();
+	const { cluster, nodes } = await host.snapshot();
 	const { worker } = await clusters.joinTokens(cluster);
+	const get = Bun.which("curl") ? "curl" : "wget -qO-";
 	const local = /^https?:\/\/(127\.|localhost|\[::1\])/.test(url);
 	return [
-		"Run something, and look at it:",
+		nodes.size > 0
+			? "Run something, and look at it:"
+			: "Once there is a node, run something, and look at it:",
 		`  docker -H unix://${socket} service create --name web --publish 8080:80 nginx`,
-		"  curl http://127.0.0.1:8080",
-		local
-			? "Other machines cannot reach this address; start with SKEIN_LISTEN=0.0.0.0:8787 to let them. To add one:"
-			: "Add a machine, by typing on it:",
-		`  curl -fsSL ${url}/install.sh | sh -s -- --token ${worker}`,
+		`  ${get} http://127.0.0.1:8080`,
+		...(local
+			? [`To add machines, start with SKEIN_LISTEN=0.0.0.0:8787: they cannot reach ${url}`]
+			: [
+					"Add a machine, by typing on it:",
+					`  curl -fsSL ${url}/install.sh | sh -s -- --token ${worker}`,
+				]),
 	];
 }

@@ -155,13 +155,14 @@ async function main(): Promise<void> {
 	console.log(`data       ${settings.data}`);
 	console.log(`socket     unix://${settings.socket}`);
 	console.log(`listening  ${listening}  (token: ${join(settings.data, "token")})`);
-	const id = settings.makeNode ? await accounts.clusterOf(owner) : undefined;
+	const id = await accounts.clusterOf(owner);
 	if (id) {
 		const first = {
 			host: await hosted.host(id),
 			clusters: hosted.of(owner),
 			install: doors.install,
 			url: doors.listenUrl,
+			wanted: settings.makeNode,
 			isRoot: process.getuid?.() === 0,
 			say: (line: string) => console.log(line),
 		};

@@ -110,7 +110,6 @@ check_machine() {
 	[ -n "$(line_of "$runtime")" ] || refuse "this control plane serves no $runtime" \
 		"it gives the runtime it runs on itself: run it on a machine of this kind, or host the file beside it"
 	has sha256sum || refuse "sha256sum is missing" "install the coreutils package"
-	has curl || has wget || refuse "curl or wget is missing" "install the curl package"
 	if ! mkdir -p "$lib" "$state" 2>/dev/null || ! [ -w "$lib" ]; then
 		refuse "$lib and $state cannot be written" "mount them read-write"
 	fi
@@ -127,6 +126,7 @@ kernel_has_wireguard() {
 engine_is_here() { [ -S /var/run/docker.sock ] || has dockerd; }
 
 missing_tools() {
+	has curl || has wget || echo curl
 	has ip || echo ip
 	has bridge || echo ip
 	has nft || echo nft
@@ -159,6 +159,7 @@ package_of() {
 	conntrack:apt-get) echo conntrack ;;
 	conntrack:*) echo conntrack-tools ;;
 	modprobe:*) echo kmod ;;
+	curl:*) echo curl ;;
 	wireguard-go:*) echo wireguard-go ;;
 	docker:apt-get)
 		echo docker.io

@@ -38,6 +38,7 @@ async function firstNode(): Promise<FirstNode & { readonly said: string[] }> {
 		clusters,
 		install: { script: async () => "", files: async () => [], open: async () => undefined },
 		url: "http://127.0.0.1:8787",
+		wanted: true,
 		isRoot: false,
 		say: (line) => said.push(line),
 		said,
