@@ -84,21 +84,25 @@ async function comesUp(host: ClusterHost): Promise<boolean> {
 	}
 }
 
-/** What to type next. Every line works as it stands, once there is a node. */
+/** What to type next. Every line works as it stands, once there is a node: a name that is taken is not proposed. */
 export async function nextSteps(
 	{ clusters, host, url }: Pick<FirstNode, "clusters" | "host" | "url">,
 	socket: string,
 ): Promise<string[]> {
-	const { cluster, nodes } = await host.snapshot();
+	const { cluster, nodes, services } = await host.snapshot();
 	const { worker } = await clusters.joinTokens(cluster);
+	const docker = `docker -H unix://${socket}`;
 	const get = Bun.which("curl") ? "curl" : "wget -qO-";
 	const local = /^https?:\/\/(127\.|localhost|\[::1\])/.test(url);
+	const first = nodes.size > 0 ? "Run something" : "Once there is a node, run something";
 	return [
-		nodes.size > 0
-			? "Run something, and look at it:"
-			: "Once there is a node, run something, and look at it:",
-		`  docker -H unix://${socket} service create --name web --publish 8080:80 nginx`,
-		`  ${get} http://127.0.0.1:8080`,
+		...(services.size > 0
+			? ["Look at what runs:", `  ${docker} service ls`]
+			: [
+					`${first}, and look at it:`,
+					`  ${docker} service create --name web --publish 8080:80 nginx`,
+					`  ${get} http://127.0.0.1:8080`,
+				]),
 		...(local
 			? [`To add machines, start with SKEIN_LISTEN=0.0.0.0:8787: they cannot reach ${url}`]
 			: [

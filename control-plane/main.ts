@@ -1,6 +1,7 @@
 // The self-hosted control plane: `npm start`. Builds the real world from the environment, listens on TCP and on a unix
 // socket, and ends cleanly on Ctrl-C. What runs on the nodes goes on running.
 
+import { createSocket } from "node:dgram";
 import { chmod, mkdir, readFile, unlink, writeFile } from "node:fs/promises";
 import { homedir, networkInterfaces } from "node:os";
 import { dirname, join } from "node:path";
@@ -121,7 +122,8 @@ async function main(): Promise<void> {
 			return routes.fetch(request, { world: doors, via });
 		};
 	const tcp = listenTcp(settings, serve("tcp"));
-	const listening = urlOf({ host: settings.listen.host, port: tcp.port ?? settings.listen.port });
+	const port = tcp.port ?? settings.listen.port;
+	const listening = await urlOf({ host: settings.listen.host, port });
 	const doors: World = {
 		accounts,
 		hosted,
@@ -147,6 +149,7 @@ async function main(): Promise<void> {
 		await Promise.all([tcp.stop(true), socket.stop(true)]);
 		await unlink(settings.socket).catch(() => undefined);
 		database.close();
+		console.log("ended; what runs on the nodes goes on running");
 		process.exit(0);
 	};
 	process.on("SIGINT", () => void end());
@@ -231,12 +234,34 @@ async function secretFile(path: string, fresh: string): Promise<string> {
 	return (await readFile(path, "utf8")).trim();
 }
 
-/** An address that others can use: a wildcard becomes the machine's first address. */
-function urlOf({ host, port }: Settings["listen"]): string {
-	const shown = host === "0.0.0.0" || host === "::" ? (firstAddress() ?? "127.0.0.1") : host;
+/** An address that others can use: a wildcard becomes the machine's own, as others see it. */
+async function urlOf({ host, port }: Settings["listen"]): Promise<string> {
+	const isWildcard = host === "0.0.0.0" || host === "::";
+	const shown = isWildcard ? ((await outwardAddress()) ?? firstAddress() ?? "127.0.0.1") : host;
 	return `http://${shown.includes(":") ? `[${shown}]` : shown}:${port}`;
 }
 
+/**
+ * Of the way out: a machine with Docker has more addresses, which nobody else knows. Nothing is sent, to an address
+ * that is nobody's.
+ */
+function outwardAddress(): Promise<string | undefined> {
+	return new Promise((resolve) => {
+		const socket = createSocket("udp4");
+		const end = (address?: string) => {
+			socket.close();
+			resolve(address);
+		};
+		socket.on("error", () => end());
+		socket.connect(9, "192.0.2.1", () => {
+			const { address } = socket.address();
+			// What Bun says where there is no way out.
+			end(address === "0.0.0.0" ? undefined : address);
+		});
+	});
+}
+
+/** Of a machine without a way out. */
 function firstAddress(): string | undefined {
 	return Object.values(networkInterfaces())
 		.flat()
