@@ -192,6 +192,19 @@ describe("an assignment", () => {
 		await running;
 	});
 
+	test("with a complaint that the kernel's tables do not suffer from is acknowledged, and is a warning", async () => {
+		const world = worldOf();
+		world.result = { ...world.result, problems: ["port 80/tcp: nginx listens on it too"] };
+		const running = world.run();
+		world.say(news(at(1)));
+		const told = () => world.reports.findLast(({ description }) => description)?.description;
+		await until(() => told()?.warnings?.length === 1);
+		expect(told()?.problems).toEqual([]);
+		expect(acknowledged(world)).toEqual([1]);
+		world.stop();
+		await running;
+	});
+
 	test("of others' news only is acknowledged without work", async () => {
 		const world = worldOf();
 		const running = world.run();

@@ -22,6 +22,7 @@ import { departed, endFlows, strays } from "./vip/conntrack.ts";
 import { ensureAccepts } from "./vip/dockeruser.ts";
 import { Nft } from "./vip/nft.ts";
 import { reachable } from "./vip/reachable.ts";
+import { Reservations } from "./vip/reserve.ts";
 import { tables as tablesOf } from "./vip/ruleset.ts";
 
 /** How long rules that somebody flushed stay flushed. */
@@ -42,6 +43,7 @@ export function createTables(world: TablesWorld): Tables {
 	const resolvers = createResolvers(engine.docker);
 	const nft = new Nft(exec);
 	const dns = new DnsServer();
+	const reservations = new Reservations(exec, engine.current);
 	let networks: ReadonlyMap<NetworkId, ReadyNetwork> = new Map();
 	let attached: readonly AttachedContainer[] = [];
 	let loaded: Assignment["networks"] | undefined;
@@ -94,13 +96,19 @@ export function createTables(world: TablesWorld): Tables {
 			const names = [assignment.self.meshAddress, ...gateways];
 			const listening = await attempt("names", () => dns.ensureListening(names));
 			await attempt("firewall", () => ensureAccepts(exec, wireguardPort));
+			const taken = await attempt("ports", () => reservations.ensure(assignment.networks));
 			await attempt("containers", lookAtContainers);
 			await attempt("hairpins", () => ensureHairpins(exec));
 			return {
 				kernel: vips !== undefined && meshed?.result.kernel === true,
 				networks: new Map([...networks].map(([id, { engineId }]) => [id, engineId])),
 				attached,
-				problems: [...(meshed?.result.problems ?? []), ...problems, ...(listening?.result ?? [])],
+				problems: [
+					...(meshed?.result.problems ?? []),
+					...problems,
+					...(listening?.result ?? []),
+					...(taken?.result ?? []),
+				],
 			};
 		},
 		heed: (event) => resolvers.heed(event, networks),

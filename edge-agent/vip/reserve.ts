@@ -2,7 +2,8 @@
 //
 // Our rules lead a published port to its service before the machine's own programs see a packet, so a program that
 // listens there would fall silent and nobody would know why. With the port held, the next one to want it is told by the
-// kernel; one that was there first is named in a problem. Nothing is ever read from these sockets.
+// kernel; one that was there first is named to the user. Nothing is ever read from these sockets, and they end with the
+// agent's process.
 
 import { createSocket, type Socket } from "node:dgram";
 import { createServer, type Server } from "node:net";
@@ -31,7 +32,7 @@ export class Reservations {
 		this.#docker = docker;
 	}
 
-	/** Holds these ports and no others. Gives a problem for each that somebody else has, in words for the user. */
+	/** Holds these ports and no others. Says of each that somebody else has who that is, in words for the user. */
 	async ensure(networks: readonly NetworkAssignment[]): Promise<string[]> {
 		const wanted = published(networks);
 		const keys = new Set(wanted.map(keyOf));
@@ -40,22 +41,17 @@ export class Reservations {
 			this.#held.delete(key);
 			socket.close();
 		}
-		const problems: string[] = [];
+		const taken: string[] = [];
 		for (const port of wanted) {
 			const key = keyOf(port);
 			if (this.#held.has(key)) continue;
 			try {
 				this.#held.set(key, await hold(port));
 			} catch {
-				problems.push(problemOf(port, await this.#ownerOf(port)));
+				taken.push(wordsFor(port, await this.#ownerOf(port)));
 			}
 		}
-		return problems;
-	}
-
-	close(): void {
-		for (const socket of this.#held.values()) socket.close();
-		this.#held.clear();
+		return taken;
 	}
 
 	async #ownerOf({ protocol, port }: PublishedPort): Promise<string> {
@@ -121,6 +117,6 @@ async function hold({ protocol, port }: PublishedPort): Promise<Socket | Server>
 		.unref();
 }
 
-function problemOf({ protocol, port, service }: PublishedPort, owner: string): string {
+function wordsFor({ protocol, port, service }: PublishedPort, owner: string): string {
 	return `port ${port}/${protocol} is published by service ${service}, which gets all that is sent to it here; ${owner} on this machine listens on it too and hears nothing: give one of them another port`;
 }

@@ -8,6 +8,7 @@ import { ensureHairpins, ensureOverlays } from "../../edge-agent/mesh/vxlan.ts";
 import { departed, endFlows } from "../../edge-agent/vip/conntrack.ts";
 import { ensureAccepts, removeAccepts } from "../../edge-agent/vip/dockeruser.ts";
 import { Nft } from "../../edge-agent/vip/nft.ts";
+import { Reservations } from "../../edge-agent/vip/reserve.ts";
 import { tables } from "../../edge-agent/vip/ruleset.ts";
 import type { Assignment } from "../../model/assignment.ts";
 import { wireguardPort } from "../../model/protocol.ts";
@@ -18,6 +19,7 @@ export type Order =
 	| { readonly kind: "remove" };
 
 const nft = new Nft(exec);
+const reservations = new Reservations(exec, () => undefined);
 let last: Assignment | undefined;
 
 for await (const line of lines(Bun.stdin.stream())) {
@@ -38,7 +40,7 @@ async function obey(order: Order): Promise<object> {
 			if (last) await endFlows(exec, departed(last.networks, assignment.networks));
 			await ensureAccepts(exec, wireguardPort);
 			last = assignment;
-			return { tables: tables_ };
+			return { tables: tables_, taken: await reservations.ensure(assignment.networks) };
 		}
 		case "check": {
 			await ensureAccepts(exec, wireguardPort);

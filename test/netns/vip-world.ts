@@ -132,7 +132,7 @@ export class Place {
 	}
 
 	start(...command: string[]): Process {
-		return start([...this.#enter, ...command], 0, {});
+		return start([...this.#enter, ...command], 1, {});
 	}
 
 	command(...command: string[]): string[] {

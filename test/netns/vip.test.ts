@@ -110,7 +110,7 @@ describe.skipIf(reason !== undefined)("VIPs and published ports on a real kernel
 	const apply = (wanted: Scene) =>
 		Promise.all(
 			world.nodes.map((one) =>
-				one.order<{ tables: string }>({
+				one.order<{ tables: string; taken: readonly string[] }>({
 					kind: "apply",
 					assignment: assignmentOf(wanted, one.number),
 				}),
@@ -262,6 +262,38 @@ describe.skipIf(reason !== undefined)("VIPs and published ports on a real kernel
 	test("a published port is not found behind a VIP whose service has nobody", async () => {
 		expect(await at("c3").ask("tcp", vip.empty, 8091)).toEqual(["ECONNREFUSED"]);
 	});
+
+	test("published: the port is held, and who had it first is named", async () => {
+		const third = node(3).place;
+		const listen = async (program: string) =>
+			(await third.run("timeout", "5", process.execPath, "-e", program)).stderr;
+		const overTcp = (port: number) =>
+			listen(`Bun.listen({ hostname: "0.0.0.0", port: ${port}, socket: { data() {} } })`);
+		const overUdp = (port: number) =>
+			listen(`await Bun.udpSocket({ hostname: "0.0.0.0", port: ${port} })`);
+		expect(await overTcp(8091)).toMatch(/EADDRINUSE/);
+		expect(await overUdp(8091)).toMatch(/EADDRINUSE/);
+
+		const all = scene();
+		const quiet = all.networks.map((each) => (each.ingress ? { ...each, services: [] } : each));
+		await apply({ ...all, networks: quiet });
+		const early = await third.serve("early", 8093);
+		expect((await apply(scene())).map(({ taken }) => taken)).toEqual([
+			[],
+			[],
+			[
+				expect.stringMatching(
+					/^port 8093\/tcp is published by service solo,.* bun\S* on this machine/,
+				),
+			],
+		]);
+		// What is sent there is the service's all the same.
+		expect(await at("ext").ask("tcp", underlay(3), 8093)).toEqual([`t1 ${outside}`]);
+		early.kill();
+		await early.exited;
+		expect((await apply(scene())).flatMap(({ taken }) => taken)).toEqual([]);
+		expect(await overTcp(8093)).toMatch(/EADDRINUSE/);
+	}, 30_000);
 
 	test("published: one client port through three nodes at once", async () => {
 		const said = await Promise.all(
