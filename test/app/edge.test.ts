@@ -1,9 +1,12 @@
-// The edge's program builds, as it would be deployed, without a network.
+// The edge's program builds, as it would be deployed, without a network, and stays small: isolates are started often.
 
 import { expect, test } from "bun:test";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+
+/** It takes some 290: a library too many is noticed, a feature more is not. Platforms take 3 MiB and more. */
+const mostKib = 1024;
 
 const root = join(import.meta.dir, "../..");
 
@@ -38,4 +41,7 @@ test("wrangler's dry run takes it", async () => {
 	await rm(folder, { recursive: true, force: true });
 	expect({ code, complained: complained.trim() }).toEqual({ code: 0, complained: "" });
 	expect(said).toContain("--dry-run: exiting now");
+	const [line, kib] = /Total Upload: .*gzip: ([\d.]+) KiB/.exec(said) ?? [];
+	console.log(`the edge's program: ${line}`);
+	expect(Number(kib)).toBeLessThan(mostKib);
 }, 60_000);
