@@ -5,6 +5,7 @@
 // goes wrong in one part is a problem in the node's description and is tried again; the rest goes on.
 
 import type { Assignment, StreamRequest } from "../model/assignment.ts";
+import { messageOf } from "../model/errors.ts";
 import type { NetworkId, NodeId } from "../model/id.ts";
 import type { AttachedContainer, NodeDescription } from "../model/node.ts";
 import { protocolVersion } from "../model/protocol.ts";
@@ -143,7 +144,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			description = JSON.stringify(fresh);
 			tell({ description: fresh });
 		} catch (error) {
-			log(`describing this machine: ${errorText(error)}`);
+			log(`describing this machine: ${messageOf(error)}`);
 		}
 	}
 
@@ -236,7 +237,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			if (result.kernel) acknowledge(accepted);
 			await tasks
 				.assign(accepted.assignment, result.networks)
-				.catch((error) => log(`tasks: ${errorText(error)}`));
+				.catch((error) => log(`tasks: ${messageOf(error)}`));
 		}
 	}
 
@@ -282,7 +283,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 		try {
 			await dispatcher.stream(request.id, await world.logs(request, until), until);
 		} catch (error) {
-			if (!over.aborted) log(`sending the log of ${request.task}: ${errorText(error)}`);
+			if (!over.aborted) log(`sending the log of ${request.task}: ${messageOf(error)}`);
 		} finally {
 			ended.abort();
 			streams.delete(request.id);
@@ -299,7 +300,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			try {
 				if (setAttached(await tables.containersChanged())) tablesBell.ring();
 			} catch (error) {
-				log(`containers: ${errorText(error)}`);
+				log(`containers: ${messageOf(error)}`);
 				tablesBell.ring();
 			}
 		}
@@ -307,7 +308,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 
 	const listener: EngineListener = {
 		event(event) {
-			tables.heed(event).catch((error) => log(`containers: ${errorText(error)}`));
+			tables.heed(event).catch((error) => log(`containers: ${messageOf(error)}`));
 			if (event.Type === "container") tasks.event(event);
 			if (event.Type === "network" || event.Action === "start") containersBell.ring();
 		},
@@ -353,9 +354,5 @@ function wordsFor(error: unknown): string {
 	if (error instanceof DispatcherError && error.status === 401) {
 		return `${error.message}: this node's identity is not accepted; everything goes on as it is. To join anew, run the install line with a fresh token`;
 	}
-	return errorText(error);
-}
-
-function errorText(error: unknown): string {
-	return error instanceof Error ? error.message : String(error);
+	return messageOf(error);
 }

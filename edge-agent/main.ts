@@ -1,4 +1,5 @@
 #!/usr/bin/env bun
+
 // The agent's program: builds the real world around the loop. One word says what to do:
 //
 //   join --url URL --token TOKEN [--name NAME] [--advertise-addr ADDRESS]   make this machine a node
@@ -9,6 +10,7 @@
 
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
+import { messageOf } from "../model/errors.ts";
 import { wireguardPort } from "../model/protocol.ts";
 import { sleep } from "./bell.ts";
 import { describe, engineInfo } from "./describe.ts";
@@ -38,7 +40,7 @@ if (import.meta.main) {
 	try {
 		process.exitCode = await main(process.argv.slice(2));
 	} catch (error) {
-		console.error(error instanceof Error ? error.message : String(error));
+		console.error(messageOf(error));
 		process.exitCode = 1;
 	}
 }

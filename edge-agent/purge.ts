@@ -5,6 +5,7 @@
 // became of the one before it.
 
 import { readdirSync } from "node:fs";
+import { messageOf } from "../model/errors.ts";
 import { bridgePrefix, meshInterface, vxlanPrefix } from "../model/mesh.ts";
 import type { Docker } from "./host/docker.ts";
 import type { Exec } from "./host/exec.ts";
@@ -21,7 +22,7 @@ export async function purge(exec: Exec, docker: Docker | undefined): Promise<str
 		try {
 			await work();
 		} catch (error) {
-			problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+			problems.push(`${what}: ${messageOf(error)}`);
 		}
 	};
 	if (docker) {

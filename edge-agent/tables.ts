@@ -4,6 +4,7 @@
 
 import { readFileSync } from "node:fs";
 import type { Assignment } from "../model/assignment.ts";
+import { messageOf } from "../model/errors.ts";
 import type { NetworkId, NodeId } from "../model/id.ts";
 import type { AttachedContainer } from "../model/node.ts";
 import { readInterfaces, readRoutes, underlayMtu } from "./describe.ts";
@@ -77,7 +78,7 @@ export function createTables(world: TablesWorld): Tables {
 				try {
 					return { result: await work() };
 				} catch (error) {
-					problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+					problems.push(`${what}: ${messageOf(error)}`);
 					return undefined;
 				}
 			};

@@ -20,3 +20,8 @@ export const invalid = (message: string, options?: ErrorOptions) =>
 export const forbidden = (message: string) => new Refusal("forbidden", message);
 export const unavailable = (message: string, options?: ErrorOptions) =>
 	new Refusal("unavailable", message, options);
+
+/** What was caught, in words: anything can be thrown. */
+export function messageOf(error: unknown): string {
+	return error instanceof Error ? error.message : String(error);
+}

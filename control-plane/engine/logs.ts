@@ -6,6 +6,7 @@
 
 import { Hono } from "hono";
 import type { StreamRequest } from "../../model/assignment.ts";
+import { messageOf } from "../../model/errors.ts";
 import type { ServiceId, TaskId } from "../../model/id.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Task } from "../../model/task.ts";
@@ -173,7 +174,7 @@ async function copy(
 	} catch (error) {
 		if (signal.aborted) return;
 		const hostname = snapshot.nodes.get(task.node)?.description.hostname ?? task.node;
-		const why = error instanceof Error ? error.message : String(error);
+		const why = messageOf(error);
 		const time = timestamps ? `${new Date().toISOString()} ` : "";
 		const line = `${time}(no log from node ${hostname}: ${why})\n`;
 		out.enqueue(

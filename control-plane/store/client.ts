@@ -5,7 +5,7 @@
 
 import { type Client, createClient, LibsqlError, type ResultSet } from "@libsql/client";
 import pRetry from "p-retry";
-import { Refusal } from "../../model/errors.ts";
+import { messageOf, Refusal } from "../../model/errors.ts";
 
 export interface Statement {
 	readonly sql: string;
@@ -33,7 +33,9 @@ export interface DatabaseConfig {
 /** The server did not answer in SQL's terms: nothing is known of what was asked. */
 class NoAnswer extends Refusal {
 	constructor(cause: unknown) {
-		super("unavailable", `the database does not answer (${wordsOf(cause)}): is it up?`, { cause });
+		super("unavailable", `the database does not answer (${messageOf(cause)}): is it up?`, {
+			cause,
+		});
 		this.name = "NoAnswer";
 	}
 }
@@ -43,7 +45,7 @@ export class OutcomeUnknown extends Refusal {
 	constructor(cause: unknown) {
 		super(
 			"unavailable",
-			`the database's answer to a write got lost (${wordsOf(cause)}): see whether it was done, then try again`,
+			`the database's answer to a write got lost (${messageOf(cause)}): see whether it was done, then try again`,
 			{ cause },
 		);
 		this.name = "OutcomeUnknown";
@@ -134,8 +136,6 @@ function isBusy(error: unknown): boolean {
 			/database (table )?is locked|SQLITE_BUSY/.test(error.message))
 	);
 }
-
-const wordsOf = (cause: unknown) => (cause instanceof Error ? cause.message : String(cause));
 
 function isLost(error: unknown): boolean {
 	if (!(error instanceof LibsqlError)) return true;

@@ -7,6 +7,7 @@
 
 import { createSocket, type Socket } from "node:dgram";
 import { createServer, type Server } from "node:net";
+import { messageOf } from "../../model/errors.ts";
 import { answer } from "./answer.ts";
 import { Frames, framed, type Transport, Upstream, type UpstreamOptions } from "./upstream.ts";
 import { parseQuery, type Question, writeError, writeReply } from "./wire.ts";
@@ -184,7 +185,7 @@ async function started(socket: Socket | Server, listen: (done: () => void) => vo
 }
 
 function problemOf(address: string, port: number, error: unknown): string {
-	const text = error instanceof Error ? error.message : String(error);
+	const text = messageOf(error);
 	const remedy = text.includes("EADDRINUSE")
 		? `find the program that has it with "ss -lntup sport = :${port}" and keep it off ${address}`
 		: "the agent tries again by itself";

@@ -2,6 +2,7 @@
 //
 // Listens to the engine's events, tells when it went and when it is back, and negotiates anew each time.
 
+import { messageOf } from "../../model/errors.ts";
 import { connectDocker, type Docker, type DockerEvent, eventsPath, lines } from "./docker.ts";
 
 export interface Engine {
@@ -68,7 +69,7 @@ export function openEngine(socketPath: string): Engine {
 			return connected;
 		} catch (error) {
 			connected = undefined;
-			complaint = error instanceof Error ? error.message : String(error);
+			complaint = messageOf(error);
 			throw error;
 		}
 	};
@@ -91,7 +92,7 @@ export function openEngine(socketPath: string): Engine {
 					for await (const line of lines(stream)) listener.event(JSON.parse(line) as DockerEvent);
 					complaint = "its events ended";
 				} catch (error) {
-					complaint = error instanceof Error ? error.message : String(error);
+					complaint = messageOf(error);
 				}
 				if (signal.aborted) return;
 				connected = undefined;

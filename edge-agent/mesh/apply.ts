@@ -4,6 +4,7 @@
 // problem in words, for the node's description; the rest is done all the same.
 
 import { existsSync, readFileSync } from "node:fs";
+import { messageOf } from "../../model/errors.ts";
 import type { NetworkId } from "../../model/id.ts";
 import { bridgeName, meshInterface, vxlanName } from "../../model/mesh.ts";
 import type { Docker } from "../host/docker.ts";
@@ -38,7 +39,7 @@ export function createMesh(exec: Exec, docker: Docker, dir: string): MeshShell {
 				try {
 					return await work;
 				} catch (error) {
-					problems.push(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+					problems.push(`${what}: ${messageOf(error)}`);
 					return undefined;
 				}
 			};

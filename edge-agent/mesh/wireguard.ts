@@ -6,6 +6,7 @@
 
 import { chmod, mkdir, readdir, readFile, readlink, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { messageOf } from "../../model/errors.ts";
 import { meshInterface } from "../../model/mesh.ts";
 import type { Exec } from "../host/exec.ts";
 import { readLinks } from "./links.ts";
@@ -253,8 +254,4 @@ export function showConf(
 	});
 	const own = `[Interface]\nPrivateKey = ${privateKey}\nListenPort = ${mesh.port}`;
 	return `${[own, ...peers].join("\n\n")}\n`;
-}
-
-function messageOf(error: unknown): string {
-	return error instanceof Error ? error.message : String(error);
 }

@@ -4,6 +4,7 @@
 // stopped and removed; all others are not ours and never touched. Networks must be there before (loop.ts sees to it).
 
 import type { Assignment, TaskAssignment } from "../../model/assignment.ts";
+import { messageOf } from "../../model/errors.ts";
 import type { TaskId } from "../../model/id.ts";
 import type { TaskReport } from "../../model/report.ts";
 import type { TaskStatus } from "../../model/task.ts";
@@ -199,7 +200,7 @@ export class Tasks {
 				await this.#takeTurn(docker, entry);
 			} catch (error) {
 				// The engine went away in the middle of it: the next sweep finds out how far it got.
-				entry.trouble = { kind: "waiting", error: `Docker: ${errorText(error)}` };
+				entry.trouble = { kind: "waiting", error: `Docker: ${messageOf(error)}` };
 			}
 		}
 	}
@@ -401,7 +402,3 @@ function servicesOf(assignment: Assignment | undefined): Set<string> {
 }
 
 const isEnded = (listed: Listed) => listed.State === "exited" || listed.State === "dead";
-
-function errorText(error: unknown): string {
-	return error instanceof Error ? error.message : String(error);
-}
