@@ -1,5 +1,4 @@
 #!/usr/bin/env bun
-
 // The agent's program: builds the real world around the loop. One word says what to do:
 //
 //   join --url URL --token TOKEN [--name NAME] [--advertise-addr ADDRESS]   make this machine a node
