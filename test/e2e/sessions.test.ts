@@ -16,6 +16,8 @@ describe.skipIf(Boolean(reason))("sessions", () => {
 	let h1: LabNode;
 	let h2: LabNode;
 	let h3: LabNode;
+	/** In a private registry: nodes pull it by its digest. */
+	let image: string;
 	const docker = (line: string, timeoutMs?: number) =>
 		cluster.docker(line, timeoutMs ? { timeoutMs } : {});
 
@@ -32,6 +34,11 @@ describe.skipIf(Boolean(reason))("sessions", () => {
 		const [a, b, c] = cluster.lab.nodes;
 		if (!a || !b || !c) throw new Error("three nodes were asked for");
 		[h1, h2, h3] = [a, b, c];
+		const registry = await cluster.lab.registry();
+		image = `${registry.address}/nginx:1.22`;
+		await h1.must(["docker", "tag", "nginx:1.22", image]);
+		await h1.must(["docker", "push", image]);
+		await h1.must(["docker", "rmi", image]);
 	}, 900_000);
 
 	afterAll(async () => {
@@ -199,7 +206,7 @@ describe.skipIf(Boolean(reason))("sessions", () => {
 				);
 			}
 			await docker(
-				"service create --replicas 2 --name mynginx --network mynet1 --mount type=bind,source=/srv/static,dst=/usr/share/nginx/html,ro=true nginx:1.22",
+				`service create --replicas 2 --name mynginx --network mynet1 --mount type=bind,source=/srv/static,dst=/usr/share/nginx/html,ro=true ${image}`,
 				120_000,
 			);
 			const nodes = (
@@ -208,6 +215,22 @@ describe.skipIf(Boolean(reason))("sessions", () => {
 				.trim()
 				.split("\n");
 			expect(nodes.sort()).toEqual(["h1", "h2"]);
+			const spec = await docker(
+				"service inspect mynginx --format {{.Spec.TaskTemplate.ContainerSpec.Image}}",
+			);
+			expect(spec).toMatch(/nginx:1\.22@sha256:[0-9a-f]{64}/);
+			for (const node of [h1, h2]) {
+				const run = await onNode(
+					node,
+					"docker",
+					"ps",
+					"-f",
+					"name=mynginx",
+					"--format",
+					"{{.Image}}",
+				);
+				expect(run).toContain(image);
+			}
 		}, 150_000);
 
 		test("A10 a client beside it", async () => {
@@ -308,7 +331,7 @@ describe.skipIf(Boolean(reason))("sessions", () => {
 
 		test("A16 a published port answers on every node, the joined-later one too, with the client's address", async () => {
 			await docker(
-				"service create --replicas 2 --name web --network mynet1 --publish 8091:80/tcp nginx:1.22",
+				`service create --replicas 2 --name web --network mynet1 --publish 8091:80/tcp ${image}`,
 				120_000,
 			);
 			expect((await cluster.join(h3)).code).toBe(0);
@@ -459,7 +482,7 @@ describe.skipIf(Boolean(reason))("sessions", () => {
 
 		test("E1 ten replicas on three nodes", async () => {
 			await docker(
-				"service create --replicas 10 --name helloworld --network mynet1 nginx:1.22",
+				`service create --replicas 10 --name helloworld --network mynet1 ${image}`,
 				180_000,
 			);
 			before = await addresses("helloworld");
