@@ -2,7 +2,9 @@
 //
 // Says what it does before it does it. Whatever goes wrong, the control plane runs on: a node can be added later.
 
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import type { Snapshot } from "../model/snapshot.ts";
 import type { Clusters } from "./cluster.ts";
 import type { ClusterHost } from "./reconcile.ts";
 import type { InstallFiles } from "./world.ts";
@@ -57,27 +59,48 @@ export async function makeFirstNode(first: FirstNode): Promise<void> {
 /** Where the install line puts things. */
 const identityFile = "/var/lib/skein-agent/identity.json";
 const agentFile = "/usr/local/lib/skein/agent.js";
+const initscript = "/etc/init.d/skein-agent";
 
-/** With today's agent: an older one is replaced by running the line again. */
+/** With today's agent, and running: an older one is replaced, a dead one started, by running the line again. */
 async function isNodeAlready({ host, install, url }: FirstNode): Promise<boolean> {
-	const identity = await readFile(identityFile, "utf8").catch(() => undefined);
-	if (identity === undefined) return false;
-	const { node, url: theirs } = JSON.parse(identity) as { node?: string; url?: string };
-	const known = [...(await host.snapshot()).nodes.keys()].some((id) => id === node);
-	if (!known || theirs !== url) return false;
+	const identity = await readIdentity();
+	const node = nodeOf(await host.snapshot(), identity?.node);
+	if (!node || identity?.url !== url) return false;
 	const promised = (await install.files()).find(({ name }) => name === "agent.js");
 	const installed = await readFile(agentFile).catch(() => undefined);
 	if (!installed) return false;
-	return new Bun.CryptoHasher("sha256").update(installed).digest("hex") === promised?.sha256;
+	if (new Bun.CryptoHasher("sha256").update(installed).digest("hex") !== promised?.sha256)
+		return false;
+	return agentRuns();
+}
+
+async function readIdentity(): Promise<{ node?: string; url?: string } | undefined> {
+	const text = await readFile(identityFile, "utf8").catch(() => undefined);
+	return text === undefined ? undefined : JSON.parse(text);
+}
+
+const nodeOf = ({ nodes }: Snapshot, id: string | undefined) =>
+	[...nodes.values()].find((node) => node.id === id);
+
+async function agentRuns(): Promise<boolean> {
+	const command = existsSync("/run/systemd/system")
+		? ["systemctl", "is-active", "--quiet", "skein-agent"]
+		: [initscript, "status"];
+	try {
+		const asked = Bun.spawn(command, { stdin: "ignore", stdout: "ignore", stderr: "ignore" });
+		return (await asked.exited) === 0;
+	} catch {
+		return false;
+	}
 }
 
 const comesUpWithinMs = 30_000;
 
 async function comesUp(host: ClusterHost): Promise<boolean> {
+	const id = (await readIdentity())?.node;
 	const untilMs = Date.now() + comesUpWithinMs;
 	for (;;) {
-		const { nodes } = await host.snapshot();
-		if ([...nodes.values()].some(({ status }) => status.state === "ready")) return true;
+		if (nodeOf(await host.snapshot(), id)?.status.state === "ready") return true;
 		const leftMs = untilMs - Date.now();
 		if (leftMs <= 0) return false;
 		await host.wait(host.seq(), leftMs);

@@ -216,20 +216,30 @@ apt_update() {
 }
 
 start_engine() {
-	[ ! -S /var/run/docker.sock ] || return 0
+	! engine_answers || return 0
 	say "starting Docker"
 	if [ -d /run/systemd/system ]; then
-		systemctl enable --now docker >/dev/null 2>&1 || true
-	elif [ -x /etc/init.d/docker ]; then
-		/etc/init.d/docker start >/dev/null 2>&1 || true
+		systemctl enable --now docker >>"$state/install.log" 2>&1 || true
+	elif ! [ -x /etc/init.d/docker ] || ! /etc/init.d/docker start >>"$state/install.log" 2>&1; then
+		# In a container the script that came with it may not raise the limits it wants to. Docker itself needs none.
+		setsid dockerd </dev/null >>/var/log/docker.log 2>&1 &
 	fi
 	turns=0
-	until [ -S /var/run/docker.sock ]; do
+	until engine_answers; do
 		turns=$((turns + 1))
-		[ "$turns" -le 60 ] || refuse "Docker is installed but does not run" \
-			"start it (systemctl start docker, or service docker start) and look into its log, then run this line again"
+		if [ "$turns" -gt 60 ]; then
+			tail -n 5 "$state/install.log" /var/log/docker.log >&2 2>/dev/null || true
+			refuse "Docker is installed but does not run" \
+				"start it (systemctl start docker, or service docker start) and look into its log, then run this line again"
+		fi
 		sleep 0.5
 	done
+}
+
+# A socket may be left over from an engine that is gone.
+engine_answers() {
+	[ -S /var/run/docker.sock ] || return 1
+	! has curl || curl -s -m 10 -o /dev/null --unix-socket /var/run/docker.sock http://docker/_ping
 }
 
 # --- the program

@@ -201,6 +201,29 @@ describe.skipIf(Boolean(reason))("first contact", () => {
 		expect(await end()).toBe(0);
 	}, 120_000);
 
+	test("an agent that is dead, and an engine, are started again", async () => {
+		await type("/etc/init.d/skein-agent stop");
+		await h1.killEngine();
+		await start();
+		expect(running?.said()).toContain("starting Docker");
+		expect(running?.said()).toContain("this machine is a node of the cluster, and ready");
+		expect(await nodeIds()).toBe(nodeId);
+		expect(await containers()).toBe(container);
+		expect(await type(curl)).toBe("skein nginx\n");
+		expect(await end()).toBe(0);
+	}, 120_000);
+
+	test("with its data gone it is a new cluster, whose first node this is; nothing old is left", async () => {
+		await type("rm -rf /var/lib/skein");
+		const said = await start();
+		expect(said).toContain("this machine is a node of the cluster, and ready");
+		expect(await nodeIds()).not.toBe(nodeId);
+		await until("the old containers are gone", async () => (await type("docker ps -q")) === "");
+		await type(printed(said, "docker "));
+		expect(await type(printed(said, "curl http"))).toBe("skein nginx\n");
+		expect(await end()).toBe(0);
+	}, 120_000);
+
 	test("SKEIN_NODE=no leaves the machine alone, and says so", async () => {
 		const env = {
 			SKEIN_NODE: "no",
