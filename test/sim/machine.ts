@@ -55,6 +55,8 @@ interface Container {
 	readonly task: TaskId;
 	readonly addresses: readonly string[];
 	readonly healthcheck: boolean;
+	/** Whoever asked for one attempt and no more gets no second one after a reboot. */
+	readonly restarts: boolean;
 	kind: "created" | "running" | "ended";
 	exitCode: number;
 	health: "none" | "starting" | "healthy" | "unhealthy";
@@ -253,6 +255,7 @@ export function machine(node: NodeId, world: MachineWorld): Machine {
 					task: task.id,
 					addresses: task.attachments.map(({ address }) => address),
 					healthcheck: task.template.container.healthcheck !== null,
+					restarts: task.template.restart.condition !== "none",
 					kind: "created",
 					exitCode: 0,
 					health: "none",
@@ -277,6 +280,7 @@ export function machine(node: NodeId, world: MachineWorld): Machine {
 			const container = containers.get(task.id);
 			if (!container) return done({ kind: "failed", error: "No such container" });
 			if (world.faulty() && dice.chance(0.03)) {
+				broke.add(task.id);
 				return done({ kind: "failed", error: "starting container failed" });
 			}
 			container.kind = "running";
@@ -404,6 +408,7 @@ export function machine(node: NodeId, world: MachineWorld): Machine {
 				container.kind = "ended";
 				container.exitCode = 137;
 				container.interrupted = true;
+				if (!container.restarts) broke.add(container.task);
 			}
 			const born = boots;
 			clock.after(downMs, () => {
@@ -421,10 +426,10 @@ export function machine(node: NodeId, world: MachineWorld): Machine {
 			const alive = [...containers.values()].filter(({ kind }) => kind === "running");
 			if (alive.length === 0) return;
 			const victim = dice.pick(alive);
+			broke.add(victim.task);
 			if (how === "unhealthy" && victim.health === "healthy") victim.health = "unhealthy";
 			else {
 				victim.kind = "ended";
-				broke.add(victim.task);
 				victim.exitCode = dice.pick([0, 1, 137]);
 			}
 			noticed(victim.task);

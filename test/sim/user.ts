@@ -27,9 +27,12 @@ export function anyCommand(dice: Dice, snapshot: Snapshot): Command {
 	return nodeUpdate(dice, snapshot);
 }
 
-/** Ends what the user left half done, so that everything can converge: every node may run tasks again. */
-export function tidyUp(snapshot: Snapshot): Command[] {
-	return [...snapshot.nodes.values()].map((node) => ({
+/** Ends what the user left half done, so that everything can converge: paused nodes run tasks again, drained ones perhaps. */
+export function tidyUp(snapshot: Snapshot, drainedToo: boolean): Command[] {
+	const left = [...snapshot.nodes.values()].filter(
+		({ spec }) => drainedToo || spec.availability === "pause",
+	);
+	return left.map((node) => ({
 		words: `docker node update --availability active ${node.description.hostname}`,
 		changes: (now) => {
 			const known = now.nodes.get(node.id);
@@ -46,7 +49,10 @@ function create(dice: Dice): Command {
 	const spec = anySpec(dice, `web-${id.slice(0, 4)}`);
 	return {
 		words: `docker service create --name ${spec.name}`,
-		changes: (_snapshot, nowMs) => {
+		changes: (snapshot, nowMs) => {
+			// The door refuses a port that is taken.
+			const taken = [...snapshot.services.values()].flatMap(({ ports }) => ports.map(portKey));
+			if (spec.ports.map(portKey).some((key) => key && taken.includes(key))) return [];
 			const service: Service = {
 				id,
 				spec,
@@ -64,6 +70,9 @@ function create(dice: Dice): Command {
 		},
 	};
 }
+
+const portKey = ({ mode, published }: PortSpec) =>
+	mode === "ingress" && published > 0 ? published : undefined;
 
 function scale(dice: Dice, { id, spec }: Service): Command {
 	const replicas = dice.between(0, 5);

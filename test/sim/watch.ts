@@ -16,7 +16,7 @@ import { gatewayHolder, type Lease, slotHolder } from "../../model/network.ts";
 import type { Node } from "../../model/node.ts";
 import type { Service } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
-import { isMeantToRun, slotKey, type Task } from "../../model/task.ts";
+import { isHealthy, isMeantToRun, slotKey, type Task } from "../../model/task.ts";
 import { isBefore, isTerminal, rankOf, type TaskState } from "../../model/taskstate.ts";
 import type { Planned } from "./control-plane.ts";
 import type { Store } from "./store.ts";
@@ -35,6 +35,8 @@ export interface Watcher {
 	applied(node: NodeId, tables: Assignment): void;
 	/** The agent is about to stop a container that runs, on its own account. */
 	stopping(node: NodeId, task: TaskId, tables: ReadonlyMap<NodeId, Assignment>): void;
+	/** A poll or a report of the node came in; or could have, from now on. */
+	heard(node: NodeId): void;
 }
 
 export function watcher(store: Store, nowMs: () => number): Watcher {
@@ -44,9 +46,13 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 	/** Addresses that serve, by the revision that decided so. Kept whole: runs are short. */
 	const serving = new Map<number, ReadonlySet<string>>();
 	const states = new Map<TaskId, TaskState>();
+	const heardMs = new Map<NodeId, readonly number[]>();
 	const givenUp = new Map<string, Pick<Lease, "holder" | "releasedMs">>();
-	/** The nodes that lived when the task's stop was let through: one that was down is not waited for when it is back. */
-	const waitedFor = new Map<TaskId, ReadonlySet<NodeId>>();
+	/**
+	 * The nodes, each with a network, that lived and had it when the task's stop was let through. One that was down,
+	 * or had nothing left there, is not waited for when it is back.
+	 */
+	const waitedFor = new Map<TaskId, ReadonlySet<string>>();
 
 	function remember(facts: Snapshot) {
 		const backends = new Set<string>();
@@ -78,6 +84,23 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 		}
 	}
 
+	/** Forgotten without a rest: as good as given up just now. */
+	function restsToo(before: Snapshot, { network, address }: Pick<Lease, "network" | "address">) {
+		const lease = before.leasesOfNetwork(network).get(address);
+		if (lease?.releasedMs !== 0 || !store.facts.networks.has(network)) return;
+		givenUp.set(`${network}/${address}`, { holder: lease.holder, releasedMs: nowMs() });
+	}
+
+	/** Only silence counts that somebody could have heard: the control plane's own absence is not the node's. */
+	function countsAgainst(before: Snapshot, { id, status }: Node) {
+		if (status.state !== "down" || before.nodes.get(id)?.status.state !== "ready") return;
+		// What came in while the plan was on its way, it could not know.
+		const silentMs = status.sinceMs - (heardMs.get(id)?.findLast((ms) => ms < status.sinceMs) ?? 0);
+		// A poll renews a lease only when half of it is used.
+		if (silentMs < before.cluster.nodeTimeoutMs / 2)
+			broken("I6", `${id} is down after ${silentMs} ms`);
+	}
+
 	function neverBack(facts: Snapshot) {
 		for (const task of facts.tasks.values()) {
 			const known = states.get(task.id);
@@ -89,6 +112,7 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 	}
 
 	return {
+		heard: (node) => heardMs.set(node, [...(heardMs.get(node) ?? []).slice(-20), nowMs()]),
 		landed({ before, changes }) {
 			const { facts } = store;
 			const complaints: readonly Complaint[] = check(facts);
@@ -102,15 +126,24 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 				if (change.kind !== "put-task" || !change.task.released) continue;
 				const { id } = change.task;
 				const known = before.tasks.get(id);
-				// One that had stopped serving of itself is let go at once.
-				if (!known || known.released || (!known.serving && isMeantToRun(known))) continue;
+				if (!known || known.released) continue;
+				// One that had stopped serving of itself, or was about to, is let go at once.
+				const serves = known.serving && known.status.state === "running" && isHealthy(known.status);
+				if (isMeantToRun(known) && !serves) continue;
 				const live = [...facts.nodes.values()].filter(({ status }) => status.state === "ready");
-				waitedFor.set(id, new Set(live.map((node) => node.id)));
+				const concerned = known.attachments.flatMap(({ network }) =>
+					live
+						.filter(({ id: on }) => keepsNetwork(before, facts, on, network))
+						.map((node) => `${node.id} ${network}`),
+				);
+				waitedFor.set(id, new Set(concerned));
 			}
 			remember(facts);
 			neverBack(facts);
 			for (const change of changes) {
 				if (change.kind === "put-lease") restsFirst(change.lease);
+				if (change.kind === "remove-lease") restsToo(before, change);
+				if (change.kind === "put-node") countsAgainst(before, change.node);
 				if (change.kind === "put-task") keepsAddress(before, facts, change.task);
 			}
 		},
@@ -148,9 +181,8 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 			if (!task || isTerminal(task.status.state)) return;
 			for (const [other, tables] of allTables) {
 				if (store.facts.nodes.get(other)?.status.state !== "ready") continue;
-				if (!waitedFor.get(id)?.has(other)) continue;
 				for (const { network, address } of task.attachments) {
-					// Back from being down, with tables of a network that was taken from it meanwhile: nobody waits for it.
+					if (!waitedFor.get(id)?.has(`${other} ${network}`)) continue;
 					if (!hasNetwork(store.facts, other, network)) continue;
 					const there = tables.networks.find((each) => each.id === network);
 					const member = there?.members.find((each) => each.address === address);
@@ -183,7 +215,8 @@ function keepsAddress(before: Snapshot, after: Snapshot, task: Task): void {
 			(snapshot) => snapshot.leaseOf(network, slotHolder(task))?.address,
 		);
 		if (is === undefined) broken("I2", `${slotKey(task)} has no address of its own`);
-		if (address !== is && !livesAt(slotMates(after, task), is)) {
+		// Its end may have been reported while the plan was on its way.
+		if (address !== is && !livesAt([...slotMates(after, task), ...others], is)) {
 			broken("I2", `${slotKey(task)} has ${is}, and ${task.id} lives alone at ${address}`);
 		}
 		if (was !== undefined && was !== is && !livesAt(others, is)) {
@@ -220,9 +253,8 @@ function mayServe(before: Snapshot, after: Snapshot, task: Task): void {
 	}
 	for (const node of before.nodes.values()) {
 		if (after.nodes.get(node.id)?.status.state !== "ready") continue;
-		// A node that gets the network with this plan gets it with all that is in it.
-		const concerned = task.attachments.some(
-			({ network }) => hasNetwork(before, node.id, network) && hasNetwork(after, node.id, network),
+		const concerned = task.attachments.some(({ network }) =>
+			keepsNetwork(before, after, node.id, network),
 		);
 		if (concerned && node.appliedRevision < known.tablesRevision) {
 			broken(
@@ -231,6 +263,27 @@ function mayServe(before: Snapshot, after: Snapshot, task: Task): void {
 			);
 		}
 	}
+}
+
+/**
+ * Something on the node is in the network before the plan and after it. A node that gets the network with the plan gets
+ * it with all that is in it.
+ */
+function keepsNetwork(
+	before: Snapshot,
+	after: Snapshot,
+	node: NodeId,
+	network: NetworkId,
+): boolean {
+	if (!hasNetwork(before, node, network) || !hasNetwork(after, node, network)) return false;
+	const { ingress, attachable } = after.networks.get(network) ?? {};
+	if (ingress || attachable) return true;
+	return [...before.tasksOfNode(node).values()].some(
+		({ id, status, attachments }) =>
+			!isTerminal(status.state) &&
+			!isTerminal(after.tasks.get(id)?.status.state ?? "orphaned") &&
+			attachments.some((each) => each.network === network),
+	);
 }
 
 function hasNetwork(snapshot: Snapshot, node: NodeId, network: NetworkId): boolean {
@@ -261,6 +314,10 @@ export function unconverged(facts: Snapshot, dead: ReadonlySet<NodeId>): string[
 		}
 		const alive = tasks.filter(({ status }) => !isTerminal(status.state));
 		for (const task of alive) {
+			const availability = task.node && facts.nodes.get(task.node)?.spec.availability;
+			if (availability === "drain" && task.desired === "running") {
+				found.push(`${service.spec.name}.${task.slot} stays on ${task.node}, which is drained`);
+			}
 			if (task.serving && task.desired === "running") continue;
 			// It waits, and says what for: nothing in this cluster will have it.
 			if (task.status.state === "pending" && task.status.error !== "") continue;
@@ -297,7 +354,9 @@ function wantedSlots(facts: Snapshot, { spec }: Service): number | undefined {
 		.map(parseConstraint)
 		.filter((constraint) => constraint.kind === "constraint");
 	const suits = (node: Node) =>
-		node.status.state === "ready" && constraints.every((constraint) => satisfies(node, constraint));
+		node.status.state === "ready" &&
+		node.spec.availability !== "drain" &&
+		constraints.every((constraint) => satisfies(node, constraint));
 	return [...facts.nodes.values()].filter(suits).length;
 }
 

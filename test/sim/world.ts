@@ -9,7 +9,6 @@ import type { Assignment } from "../../model/assignment.ts";
 import type { Change } from "../../model/change.ts";
 import type { NetworkId, NodeId, TaskId } from "../../model/id.ts";
 import type { Network } from "../../model/network.ts";
-import { isTerminal } from "../../model/taskstate.ts";
 import { type Clock, clock as newClock } from "./clock.ts";
 import { type ControlPlane, controlPlane, hashOf } from "./control-plane.ts";
 import { type Machine, machine } from "./machine.ts";
@@ -88,7 +87,7 @@ function play(seed: number, story: string[]): Run {
 	/** A message on its way: lost, late, or in time. */
 	const travel = (node: NodeId, arrive: () => void) => {
 		if (cut.has(node) || (faulty && dice.network.chance(0.03))) return;
-		const lateMs = faulty && dice.network.chance(0.05) ? dice.network.between(500, 6000) : 0;
+		const lateMs = faulty && dice.network.chance(0.08) ? dice.network.between(500, 8000) : 0;
 		clock.after(dice.network.between(1, 20) + lateMs, () => {
 			if (!cut.has(node)) arrive();
 		});
@@ -102,12 +101,16 @@ function play(seed: number, story: string[]): Run {
 			dice: diceOf(seed, `machine ${id}`),
 			faulty: () => faulty,
 			poll: (node, hash, answer) =>
-				travel(node, () => plane.poll(node, hash, (reply) => travel(node, () => answer(reply)))),
+				travel(node, () => {
+					if (plane.isUp()) watch.heard(node);
+					plane.poll(node, hash, (reply) => travel(node, () => answer(reply)));
+				}),
 			report(node, report, heard) {
 				const times = faulty && dice.network.chance(0.05) ? 2 : 1;
 				for (let time = 0; time < times; time++) {
 					travel(node, () => {
 						if (!plane.isUp()) return;
+						watch.heard(node);
 						plane.report(node, report);
 						travel(node, heard);
 					});
@@ -158,7 +161,7 @@ function play(seed: number, story: string[]): Run {
 			const downMs = dice.faults.between(200, 25_000);
 			tell(`the control plane dies, ${downMs} ms`);
 			if (downMs > 20_000 && dice.faults.chance(0.5)) {
-				clock.after(9000, () => {
+				clock.after(11_000, () => {
 					tell(`${victim.node} reboots in the silence`);
 					tables.delete(victim.node);
 					victim.reboot(1000);
@@ -169,6 +172,7 @@ function play(seed: number, story: string[]): Run {
 			clock.after(downMs, () => {
 				tell("the control plane is back");
 				endSilence();
+				for (const each of machines) watch.heard(each.node);
 				plane.start();
 			});
 		}
@@ -200,7 +204,7 @@ function play(seed: number, story: string[]): Run {
 	// Whatever fault still lasts ends in its own time: within 25 s.
 	while (clock.step(startMs + troubleMs + 26_000));
 	cut.clear();
-	for (const command of tidyUp(store.facts)) plane.command(command);
+	for (const command of tidyUp(store.facts, dice.user.chance(0.5))) plane.command(command);
 	const peaceAtMs = clock.nowMs();
 	for (;;) {
 		const untilMs = clock.nowMs() + 1000;
@@ -226,8 +230,8 @@ function play(seed: number, story: string[]): Run {
  * the tables are the same. Both also on a machine that was rebooted meanwhile, given the time to boot.
  */
 function silence(machines: readonly Machine[], clock: Clock): () => void {
-	/** What was told just before may still be on its way, six seconds late, and then through the agent. */
-	const calmMs = 8000;
+	/** What was told just before may still be on its way, eight seconds late, and then through the agent. */
+	const calmMs = 10_000;
 	const before = new Map<
 		Machine,
 		{ running: ReadonlySet<TaskId>; tables: Assignment | undefined }
@@ -248,10 +252,8 @@ function silence(machines: readonly Machine[], clock: Clock): () => void {
 			}
 			const statuses = each.statuses();
 			for (const task of running) {
-				const state = statuses.get(task)?.state;
 				if (each.running().has(task) || each.broke().has(task)) continue;
-				if (!state || isTerminal(state)) continue;
-				broken("I6", `${each.node} lost ${task}, ${state}, in the silence`);
+				broken("I6", `${each.node} lost ${task}, ${statuses.get(task)?.state}, in the silence`);
 			}
 		}
 	};
