@@ -169,9 +169,10 @@ async function main(): Promise<void> {
 			isRoot: process.getuid?.() === 0,
 			say: (line: string) => console.log(line),
 		};
-		await makeFirstNode(first).catch((error: unknown) =>
-			console.error(`this machine was not made a node: ${messageOf(error)}`),
-		);
+		await makeFirstNode(first).catch((error: unknown) => {
+			if (!ending) console.error(`this machine was not made a node: ${messageOf(error)}`);
+		});
+		if (ending) return;
 		for (const line of await nextSteps(first, settings.socket)) console.log(line);
 	}
 	console.log(`Skein ${manifest.version} is ready`);

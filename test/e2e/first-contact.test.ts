@@ -129,6 +129,16 @@ describe.skipIf(Boolean(reason))("first contact", () => {
 	let container: string;
 	let curl: string;
 
+	test("Ctrl-C in the middle of it ends it all the same", async () => {
+		// A terminal tells the whole group.
+		const started = npmStart({}, ["setsid"]);
+		await until("it is at work", async () => started.said().includes("skein: loading"));
+		process.kill(-started.process.pid, "SIGINT");
+		expect(await started.process.exited).toBe(0);
+		expect(started.said()).not.toMatch(/error|not made|ready/i);
+		expect(lastLine(started.said())).toBe("ended; what runs on the nodes goes on running");
+	}, 60_000);
+
 	test("the first start makes this machine the first node, and ends with what to type", async () => {
 		const said = await start();
 		expect(lastLine(said)).toMatch(/^Skein .* is ready$/);
