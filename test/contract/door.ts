@@ -105,8 +105,9 @@ export async function openDoor(
 			return answer;
 		},
 		async settle() {
-			for (let before = -1; before !== cluster().seq(); ) {
-				before = cluster().seq();
+			// The cluster may be erased while its machines work: then there is nothing left to settle.
+			for (let before = -1; clusters.current && before !== clusters.current.seq(); ) {
+				before = clusters.current.seq();
 				await machines().turn();
 			}
 		},
