@@ -3,34 +3,9 @@
 import type { TaskAssignment } from "../../model/assignment.ts";
 import type { ServiceId, TaskId } from "../../model/id.ts";
 import type { ContainerSpec, TaskTemplate } from "../../model/service.ts";
+import { plainTemplate } from "../../model/template.test-data.ts";
 
-const container: ContainerSpec = {
-	image: "lab/busybox:1",
-	command: [],
-	args: [],
-	env: [],
-	labels: {},
-	dir: "",
-	user: "",
-	groups: [],
-	hostname: "",
-	tty: false,
-	openStdin: false,
-	readOnly: false,
-	init: null,
-	stopSignal: "",
-	stopGraceMs: 10_000,
-	mounts: [],
-	healthcheck: null,
-	hosts: [],
-	dns: { nameservers: [], search: [], options: [] },
-	capabilityAdd: [],
-	capabilityDrop: [],
-	sysctls: {},
-	ulimits: [],
-	noNewPrivileges: false,
-	oomScoreAdj: 0,
-};
+const plain = plainTemplate("lab/busybox:1");
 
 export function templateOf(
 	changes: Partial<Omit<TaskTemplate, "container">> & {
@@ -38,15 +13,9 @@ export function templateOf(
 	} = {},
 ): TaskTemplate {
 	return {
-		limits: { nanoCpus: 0, memoryBytes: 0, pids: 0 },
-		reservations: { nanoCpus: 0, memoryBytes: 0, pids: 0 },
-		restart: { condition: "any", delayMs: 5_000, maxAttempts: 0, windowMs: 0 },
-		placement: { constraints: [], spreads: [], maxReplicasPerNode: 0, platforms: [] },
-		networks: [],
-		forceUpdate: 0,
-		logDriver: null,
+		...plain,
 		...changes,
-		container: { ...container, ...changes.container },
+		container: { ...plain.container, ...changes.container },
 	};
 }
 

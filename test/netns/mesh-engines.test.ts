@@ -14,7 +14,9 @@ import { busyboxImage } from "../lab/image.ts";
 import { type Lab, startLab } from "../lab/lab.ts";
 import type { LabNode } from "../lab/node.ts";
 import { until } from "../lab/run.ts";
-import { Agent, type Applied } from "./world.ts";
+import { Dialogue } from "./dialogue.ts";
+import type { Order } from "./mesh-node.ts";
+import type { Applied } from "./world.ts";
 
 const reason = labAvailable();
 if (reason) console.log(`skipped: the mesh under real engines. ${reason}`);
@@ -27,7 +29,7 @@ const ingress: SceneNetwork = { name: "ingress", vni: 6, ingress: true, at: {} }
 
 describe.skipIf(reason !== undefined)("the mesh under real engines", () => {
 	let lab: Lab;
-	let agents: Agent[];
+	let agents: Dialogue<Order>[];
 	let keys: string[];
 	const attached: AttachedContainer[][] = [[], [], []];
 
@@ -106,7 +108,7 @@ describe.skipIf(reason !== undefined)("the mesh under real engines", () => {
 			for (const file of built.outputs) await Bun.write(`${node.root}/root/${file.path}`, file);
 			const path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 			const program = ["bun", "/root/mesh-node.js", "/var/lib/skein-agent", "/run/docker.sock"];
-			agents.push(new Agent([...node.enter, "env", path, ...program]));
+			agents.push(new Dialogue([...node.enter, "env", path, ...program]));
 		}
 		const made = await Promise.all(
 			agents.map((agent) => agent.ask<{ publicKey: string }>({ kind: "key" })),

@@ -6,6 +6,7 @@
 import { join } from "node:path";
 import { macOf } from "../../model/cidr.ts";
 import { childrenOf, must, type Process, type Ran, run, start } from "../lab/run.ts";
+import { Dialogue } from "./dialogue.ts";
 import type { Order } from "./vip-node.ts";
 
 /** Why it cannot be had here, or nothing. */
@@ -172,33 +173,17 @@ export class Place {
 export class WorldNode {
 	readonly number: number;
 	readonly place: Place;
-	readonly #agent: Bun.Subprocess<"pipe", "pipe", "inherit">;
-	readonly #chunks: AsyncIterator<Uint8Array>;
-	#rest = "";
+	readonly #agent: Dialogue<Order>;
 
 	constructor(number: number, place: Place) {
 		this.number = number;
 		this.place = place;
 		const script = join(import.meta.dir, "vip-node.ts");
-		const command = place.command(process.execPath, script);
-		this.#agent = Bun.spawn(command, { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
-		this.#agent.unref();
-		this.#chunks = this.#agent.stdout[Symbol.asyncIterator]();
+		this.#agent = new Dialogue(place.command(process.execPath, script));
 	}
 
-	async order<Answer>(order: Order): Promise<Answer> {
-		this.#agent.stdin.write(`${JSON.stringify(order)}\n`);
-		this.#agent.stdin.flush();
-		while (!this.#rest.includes("\n")) {
-			const { value, done } = await this.#chunks.next();
-			if (done) throw new Error("the node's agent ended");
-			this.#rest += new TextDecoder().decode(value);
-		}
-		const end = this.#rest.indexOf("\n");
-		const answer = JSON.parse(this.#rest.slice(0, end)) as Answer & { readonly error?: string };
-		this.#rest = this.#rest.slice(end + 1);
-		if (answer.error !== undefined) throw new Error(answer.error);
-		return answer;
+	order<Answer>(order: Order): Promise<Answer> {
+		return this.#agent.ask<Answer>(order);
 	}
 
 	/** The rules that an engine of 28 makes for its bridge networks, its own jumps first, as after a restart. */

@@ -5,6 +5,7 @@
 
 import { join } from "node:path";
 import { childrenOf, must, type Process, run, start, until } from "../lab/run.ts";
+import { Dialogue } from "./dialogue.ts";
 import type { Order } from "./mesh-node.ts";
 
 /** Why it cannot be had here, or nothing. */
@@ -99,14 +100,14 @@ export class WorldNode {
 	readonly number: number;
 	readonly address: string;
 	readonly #pid: number;
-	readonly #agent: Agent;
+	readonly #agent: Dialogue<Order>;
 
 	constructor(number: number, pid: number) {
 		this.number = number;
 		this.address = `192.168.78.${number}`;
 		this.#pid = pid;
 		const script = join(import.meta.dir, "mesh-node.ts");
-		this.#agent = new Agent([...enter(pid), process.execPath, script, "/run/skein"]);
+		this.#agent = new Dialogue([...enter(pid), process.execPath, script, "/run/skein"]);
 	}
 
 	must(...command: string[]): Promise<string> {
@@ -194,39 +195,6 @@ export class Container {
 	async remove(): Promise<void> {
 		await must([...this.#host, "link", "del", this.#port]);
 		this.#process.kill("SIGKILL");
-	}
-}
-
-/** mesh-node.ts in some node: a question a line, an answer a line. */
-export class Agent {
-	readonly #process: Bun.Subprocess<"pipe", "pipe", "inherit">;
-	readonly #chunks: AsyncIterator<Uint8Array>;
-	#rest = "";
-
-	constructor(command: readonly string[]) {
-		this.#process = Bun.spawn([...command], { stdin: "pipe", stdout: "pipe", stderr: "inherit" });
-		this.#process.unref();
-		this.#chunks = this.#process.stdout[Symbol.asyncIterator]();
-	}
-
-	/** Its nsenter forked: the program is the child. */
-	kill(): void {
-		for (const pid of childrenOf(this.#process.pid)) process.kill(pid, "SIGKILL");
-	}
-
-	async ask<Answer>(order: Order): Promise<Answer> {
-		this.#process.stdin.write(`${JSON.stringify(order)}\n`);
-		this.#process.stdin.flush();
-		while (!this.#rest.includes("\n")) {
-			const { value, done } = await this.#chunks.next();
-			if (done) throw new Error("the node's agent ended");
-			this.#rest += new TextDecoder().decode(value);
-		}
-		const end = this.#rest.indexOf("\n");
-		const answer = JSON.parse(this.#rest.slice(0, end)) as Answer & { readonly error?: string };
-		this.#rest = this.#rest.slice(end + 1);
-		if (answer.error !== undefined) throw new Error(answer.error);
-		return answer;
 	}
 }
 

@@ -7,6 +7,7 @@ import type { Network } from "../../model/network.ts";
 import type { Node, NodeDescription } from "../../model/node.ts";
 import type { Service, ServiceSpec, TaskTemplate } from "../../model/service.ts";
 import { type Task, type TaskStatus, unstarted } from "../../model/task.ts";
+import { plainTemplate } from "../../model/template.test-data.ts";
 
 const id = (kind: string, n: number) => `${kind}${n}`.padEnd(25, "x");
 export const nodeId = (n: number) => id("node", n) as NodeId;
@@ -90,43 +91,8 @@ export function sampleNetwork(n: number, version = 1): Network {
 }
 
 export function sampleTemplate(version = 1): TaskTemplate {
-	const none = { nanoCpus: 0, memoryBytes: 0, pids: 0 };
-	return {
-		container: {
-			image: "nginx:1.22",
-			command: [],
-			args: [],
-			env: [`VERSION=${version}`],
-			labels: {},
-			dir: "",
-			user: "",
-			groups: [],
-			hostname: "",
-			tty: false,
-			openStdin: false,
-			readOnly: false,
-			init: null,
-			stopSignal: "",
-			stopGraceMs: 10_000,
-			mounts: [],
-			healthcheck: null,
-			hosts: [],
-			dns: { nameservers: [], search: [], options: [] },
-			capabilityAdd: [],
-			capabilityDrop: [],
-			sysctls: {},
-			ulimits: [],
-			noNewPrivileges: false,
-			oomScoreAdj: 0,
-		},
-		limits: none,
-		reservations: none,
-		restart: { condition: "any", delayMs: 5_000, maxAttempts: 0, windowMs: 0 },
-		placement: { constraints: [], spreads: [], maxReplicasPerNode: 0, platforms: [] },
-		networks: [],
-		forceUpdate: 0,
-		logDriver: null,
-	};
+	const plain = plainTemplate("nginx:1.22");
+	return { ...plain, container: { ...plain.container, env: [`VERSION=${version}`] } };
 }
 
 export function sampleSpec(n: number, version = 1): ServiceSpec {

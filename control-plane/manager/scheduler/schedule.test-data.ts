@@ -8,6 +8,7 @@ import type { Node } from "../../../model/node.ts";
 import type { Placement, PortSpec, Service, TaskTemplate } from "../../../model/service.ts";
 import { Facts, type Snapshot } from "../../../model/snapshot.ts";
 import { type Task, type TaskStatus, unstarted } from "../../../model/task.ts";
+import { plainTemplate } from "../../../model/template.test-data.ts";
 import { labelOf } from "./constraint.ts";
 import { demandOf, explain, type Filter, refusalOf } from "./filters.ts";
 import { nodeInfoOf } from "./nodeinfo.ts";
@@ -98,52 +99,15 @@ export interface ServiceWords {
 export const serviceId = (name: string) => `s-${name}` as ServiceId;
 
 export function template(words: ServiceWords): TaskTemplate {
-	const nothing = { nanoCpus: 0, memoryBytes: 0, pids: 0 };
+	const plain = plainTemplate("nginx");
 	return {
-		container: {
-			image: "nginx",
-			command: [],
-			args: [],
-			env: [],
-			labels: {},
-			dir: "",
-			user: "",
-			groups: [],
-			hostname: "",
-			tty: false,
-			openStdin: false,
-			readOnly: false,
-			init: null,
-			stopSignal: "",
-			stopGraceMs: 10_000,
-			mounts: [],
-			healthcheck: null,
-			hosts: [],
-			dns: { nameservers: [], search: [], options: [] },
-			capabilityAdd: [],
-			capabilityDrop: [],
-			sysctls: {},
-			ulimits: [],
-			noNewPrivileges: false,
-			oomScoreAdj: 0,
-		},
-		limits: nothing,
+		...plain,
 		reservations: {
 			nanoCpus: words.nanoCpus ?? 0,
 			memoryBytes: words.memoryBytes ?? 0,
 			pids: 0,
 		},
-		restart: { condition: "any", delayMs: 5000, maxAttempts: 0, windowMs: 0 },
-		placement: {
-			constraints: [],
-			spreads: [],
-			maxReplicasPerNode: 0,
-			platforms: [],
-			...words.placement,
-		},
-		networks: [],
-		forceUpdate: 0,
-		logDriver: null,
+		placement: { ...plain.placement, ...words.placement },
 		...words.template,
 	};
 }
