@@ -54,10 +54,16 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 	 */
 	const waitedFor = new Map<TaskId, ReadonlySet<string>>();
 
+	const isAlive = (id: TaskId) => {
+		const task = store.facts.tasks.get(id);
+		return task !== undefined && !isTerminal(task.status.state);
+	};
+
 	function remember(facts: Snapshot) {
 		const backends = new Set<string>();
 		for (const task of facts.tasks.values()) {
-			const mayRun = task.desired === "running" && !isBefore(task.status.state, "assigned");
+			const { state } = task.status;
+			const mayRun = task.desired !== "ready" && !isBefore(state, "assigned") && !isTerminal(state);
 			if (task.node && mayRun && !known.has(task.id)) {
 				known.add(task.id);
 				for (const { network, address } of task.attachments) {
@@ -156,7 +162,9 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 					led.add(member.address);
 					const newest = assigned
 						.get(`${network.id}/${member.address}`)
-						?.findLast(({ revision }) => revision <= tables.revision)?.task;
+						?.findLast(
+							({ revision, task }) => revision <= tables.revision && isAlive(task.id),
+						)?.task;
 					if (!member.task || !newest || newest.id === member.task) continue;
 					// One that is held ready for the same place is newer still.
 					if (member.generation > newest.generation) continue;
