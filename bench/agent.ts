@@ -108,7 +108,8 @@ export async function run(): Promise<Row[]> {
 
 /** Of the agent's process: its time with that of the programs it waited for, and its memory now. */
 async function usage(node: LabNode) {
-	const pid = (await node.must(["cat", "/run/skein-agent.pid"])).trim();
+	// The service's own process only starts the agent again when it dies.
+	const pid = (await node.must(["pgrep", "-n", "-f", "agent.js run"])).trim();
 	const stat = (await node.must(["cat", `/proc/${pid}/stat`])).split(") ")[1]?.split(" ") ?? [];
 	const ticks = [11, 12, 13, 14].reduce((sum, field) => sum + Number(stat[field] ?? 0), 0);
 	const status = await node.must(["cat", `/proc/${pid}/status`]);

@@ -32,7 +32,7 @@ export interface Dispatcher {
 }
 
 /** A control plane that holds a poll longer than this has lost us, or we it. */
-const pollTimeoutMs = 75_000;
+const pollTimeoutMs = 20_000;
 const callTimeoutMs = 20_000;
 
 export function openDispatcher(url: string, credential: string): Dispatcher {
