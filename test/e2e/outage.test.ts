@@ -184,6 +184,52 @@ describe.skipIf(Boolean(reason))("outages", () => {
 		expect(await ask(3)).toMatchObject({ failed: 0 });
 	}, 180_000);
 
+	test("ports in host mode: on the node that runs the task, and on no other", async () => {
+		await cluster.docker(
+			"service create --name plain --constraint node.hostname!=h3 --mode global --publish mode=host,published=8082,target=80 nginx:1.22",
+			{ timeoutMs: 120_000 },
+		);
+		for (const each of nodes) {
+			const ran = await cluster.lab.client.exec([
+				"curl",
+				"-sS",
+				"-m",
+				"3",
+				`http://${each.address}:8082/whoami`,
+			]);
+			expect([each.name, ran.code === 0]).toEqual([each.name, each.name !== "h3"]);
+			if (each.name !== "h3") expect(ran.stdout).toEndWith(" 192.168.77.254\n");
+		}
+		expect(await cluster.docker('service ps plain --format "{{.Ports}}"')).toContain(
+			"8082->80/tcp",
+		);
+		await cluster.docker("service rm plain");
+	}, 180_000);
+
+	test("an internal network: its services are reached inside, and there is no way out", async () => {
+		await cluster.docker("network create -d overlay --internal inner");
+		await cluster.docker("service create --name hidden --replicas 2 --network inner nginx:1.22", {
+			timeoutMs: 120_000,
+		});
+		await cluster.docker(
+			"service create --name asker --network inner --constraint node.hostname==h1 nginx:1.22 tail -f /dev/null",
+			{ timeoutMs: 120_000 },
+		);
+		const [asker = ""] = await containers(node("h1"), "asker");
+		const inside = (url: string) =>
+			node("h1").exec(["docker", "exec", asker, "timeout", "3", "wget", "-q", "-O", "-", url]);
+		await until(
+			"the VIP answers inside",
+			async () => (await inside("http://hidden/whoami")).code === 0,
+		);
+		expect((await inside("http://192.168.77.254:8787/_ping")).code).not.toBe(0);
+		expect(
+			(await node("h1").exec(["curl", "-s", "-m", "3", "http://192.168.77.254:8787/_ping"])).stdout,
+		).toBe("OK");
+		for (const service of ["hidden", "asker"]) await cluster.docker(`service rm ${service}`);
+		await cluster.docker("network rm inner", { timeoutMs: 60_000 });
+	}, 240_000);
+
 	test("UDP through a VIP and a published port", async () => {
 		await cluster.docker(
 			"service create --replicas 2 --name names --network net --publish 5300:5300/udp nginx:1.22",
