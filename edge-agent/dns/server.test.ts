@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createSocket, type Socket } from "node:dgram";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -76,7 +76,8 @@ async function startUpstream(address: string, port: number) {
 
 // Elsewhere than on Linux 127.0.0.1 is the only address of its kind.
 describe.skipIf(process.platform !== "linux")("the name server", () => {
-	const resolvConf = join(mkdtempSync(join(tmpdir(), "dns-")), "resolv.conf");
+	const folder = mkdtempSync(join(tmpdir(), "dns-"));
+	const resolvConf = join(folder, "resolv.conf");
 	const servers: DnsServer[] = [];
 	const upstreams: { udp: Socket; tcp: Server; asked: string[]; port: number }[] = [];
 	let port: number;
@@ -102,6 +103,7 @@ describe.skipIf(process.platform !== "linux")("the name server", () => {
 		expect(await start(upstreams[0]?.port ?? 0).ensureListening(["127.0.0.1"])).toEqual([]);
 	});
 	afterAll(() => {
+		rmSync(folder, { recursive: true });
 		for (const server of servers) server.close();
 		for (const { udp, tcp } of upstreams) {
 			udp.close();
