@@ -322,6 +322,7 @@ write_unit() {
 Description=Skein agent
 After=network-online.target docker.service
 Wants=network-online.target docker.service
+StartLimitIntervalSec=0
 
 [Service]
 EnvironmentFile=-$settings
@@ -331,7 +332,6 @@ KillMode=process
 # It ends well by itself only when this machine is a node no more.
 Restart=on-failure
 RestartSec=2
-StartLimitIntervalSec=0
 LimitNOFILE=65536
 
 [Install]
