@@ -21,8 +21,3 @@ export function idFromBytes<Id extends AnyId>(bytes: Uint8Array): Id {
 	for (const byte of bytes.subarray(0, 25)) text += alphabet[byte % 36];
 	return text as Id;
 }
-
-/** What people read in a list: the first 12 characters, as Docker shows them. */
-export function shortId(id: string): string {
-	return id.slice(0, 12);
-}

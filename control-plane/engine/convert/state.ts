@@ -1,9 +1,9 @@
 // The state of a task as its users see it.
 
-import { gatewayHolder } from "../../../model/network.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
 import type { Task } from "../../../model/task.ts";
 import { isBefore, type TaskState } from "../../../model/taskstate.ts";
+import { laggards } from "../../manager/serving.ts";
 import { nodeName } from "../lookup.ts";
 
 /**
@@ -21,12 +21,7 @@ export function shownState(task: Task): TaskState {
 export function waitsFor(task: Task, snapshot: Snapshot): string {
 	if (task.status.state !== "running" || shownState(task) === "running") return "";
 	if (task.status.health === "starting") return "started, waiting for its health check";
-	const lagging = [...snapshot.nodes.values()].filter(
-		(node) =>
-			node.status.state === "ready" &&
-			node.appliedRevision < task.tablesRevision &&
-			task.attachments.some(({ network }) => snapshot.leaseOf(network, gatewayHolder(node.id))),
-	);
+	const lagging = laggards(snapshot, task);
 	if (lagging.length === 0) return "started, about to serve";
 	return `started, waiting for ${lagging.map(nodeName).join(", ")} to know its address`;
 }
