@@ -3,7 +3,11 @@
 // Full messages, no deltas: they heal themselves. The agent trusts its control plane, so the schema only guards
 // against versions that differ.
 
+import type { BuildAssignment } from "./build.ts";
 import type { ClusterId, NetworkId, NodeId, ServiceId, TaskId } from "./id.ts";
+import type { ImageAssignment } from "./image.ts";
+import type { GenericResources } from "./node.ts";
+import type { NodeRequest } from "./relay.ts";
 import type { PortSpec, Protocol, TaskTemplate } from "./service.ts";
 import type { Attachment } from "./task.ts";
 
@@ -19,10 +23,28 @@ export interface Assignment {
 		readonly meshAddress: string;
 		readonly meshRange: string;
 		readonly availability: "active" | "pause" | "drain";
+		/** Where others reach the machine, as it says itself; absent when it says nothing. */
+		readonly address?: string;
 	};
 	readonly peers: readonly Peer[];
 	readonly networks: readonly NetworkAssignment[];
 	readonly tasks: readonly TaskAssignment[];
+	/** Tasks of jobs that ended here, and whose containers are kept for their logs. Sorted. */
+	readonly ended?: readonly TaskId[];
+	/** Images that this node is to make, each until it has ended and its end was heard. Sorted by id. */
+	readonly builds?: readonly BuildAssignment[];
+	/** Images that this node keeps or its tasks run, of those that the cluster built. Sorted by digest. */
+	readonly images?: readonly ImageAssignment[];
+	/** The control plane that has taken the cluster over: the agent goes there once it is known there. */
+	readonly movedTo?: string;
+	/** The program that the agent is to be; absent while it is to stay what it is. */
+	readonly agent?: AgentRelease;
+}
+
+/** An agent's program as the control plane serves it, at `/install/agent.js`. */
+export interface AgentRelease {
+	readonly version: string;
+	readonly sha256: string;
 }
 
 /** Every other node of the cluster, down or not. Sorted by index. */
@@ -99,10 +121,18 @@ export interface TaskAssignment {
 	readonly generation: number;
 	/** `ready`: prepare and hold; `running`: run; `shutdown`: stop, with grace. */
 	readonly desired: "ready" | "running" | "shutdown";
+	/** One attempt to run to the end: a container that ended, however it did, is not started again. */
+	readonly job?: true;
+	/** With `shutdown`: how long connections that there are may go on before it is told to stop. Absent for no time. */
+	readonly drainMs?: number;
 	readonly template: TaskTemplate;
+	/** The image's registry wants credentials: asked for at the pull, and never kept. */
+	readonly registryAuth?: true;
 	/** The ingress network's among them where the service publishes ports. The first is the default route's. */
 	readonly attachments: readonly Attachment[];
 	readonly hostPorts: readonly PortSpec[];
+	/** What of the node's generic resources is this task's; absent for none. */
+	readonly genericResources?: GenericResources;
 }
 
 /** What the agent is told, and what it says it has: a hash over all but the revision. */
@@ -113,26 +143,12 @@ export interface AssignmentReply {
 	readonly assignment: Assignment | null;
 	/** How soon to call again at the latest, with or without news. */
 	readonly pollMs: number;
-	/** Streams that somebody waits for since the last call. */
-	readonly streams?: readonly StreamRequest[];
-}
-
-/**
- * A task's output that somebody reads: the agent opens `POST /agent/stream/<id>` and sends, as the body, what the
- * engine's `/containers/<containerId>/logs` gives for these options, unchanged, until it ends or the answer comes
- * (the reader went). A container that is gone: an empty body.
- */
-export interface StreamRequest {
-	readonly id: string;
-	readonly task: TaskId;
-	readonly containerId: string;
-	readonly stdout: boolean;
-	readonly stderr: boolean;
-	readonly follow: boolean;
-	readonly timestamps: boolean;
-	/** Lines from the end, or `all`. */
-	readonly tail: string;
-	/** Unix seconds with fraction, empty for the beginning. */
-	readonly since: string;
-	readonly until: string;
+	/** What somebody asked of the node's engine since the last call. */
+	readonly requests?: readonly NodeRequest[];
+	/**
+	 * Where polls are not to be held: the control plane keeps a WebSocket at `/agent/bell` on which it says "news" when
+	 * another call is worth while. The agent says "ping" on it every `pingMs` and hears "pong"; and calls anyway after
+	 * `pollMs`.
+	 */
+	readonly bell?: { readonly pingMs: number; readonly pollMs: number };
 }

@@ -21,6 +21,21 @@ export interface Cluster {
 	readonly tokens: Readonly<
 		Record<"worker" | "manager", { readonly epoch: number; readonly sha256: string }>
 	>;
+	/** The address of the control plane that has taken the cluster over: its agents are told. */
+	readonly movedTo?: string;
+	/** The program that its agents go to, and how that goes: manager/agents.ts. */
+	readonly agent?:
+		| {
+				readonly version: string;
+				readonly sha256: string;
+				/** Since when the control plane that brought it serves it: of two, the later one's word counts. */
+				readonly sinceMs: number;
+				/** Nobody is on the way, and nobody waits to be told. */
+				readonly settled: boolean;
+				/** Why nobody else is told. */
+				readonly stopped?: string;
+		  }
+		| undefined;
 	readonly createdMs: number;
 	readonly updatedMs: number;
 }

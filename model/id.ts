@@ -11,7 +11,21 @@ export type NodeId = Branded<"node">;
 export type NetworkId = Branded<"network">;
 export type ServiceId = Branded<"service">;
 export type TaskId = Branded<"task">;
-export type AnyId = ClusterId | NodeId | NetworkId | ServiceId | TaskId;
+/** Of a secret or a config. */
+export type MaterialId = Branded<"material">;
+export type ApplicationId = Branded<"application">;
+export type BuildId = Branded<"build">;
+export type DeploymentId = Branded<"deployment">;
+export type AnyId =
+	| ClusterId
+	| NodeId
+	| NetworkId
+	| ServiceId
+	| TaskId
+	| MaterialId
+	| ApplicationId
+	| BuildId
+	| DeploymentId;
 
 const alphabet = "0123456789abcdefghijklmnopqrstuvwxyz";
 

@@ -1,8 +1,10 @@
 // What a node saw: the message, and its schema, since whoever sends one is not to be trusted with our tables.
 
 import { z } from "zod";
-import type { NodeId, TaskId } from "./id.ts";
-import type { AttachedContainer, NodeDescription } from "./node.ts";
+import { type BuildState, type BuildStatus, buildBounds, buildRankOf } from "./build.ts";
+import type { BuildId, NodeId, TaskId } from "./id.ts";
+import type { AttachedContainer, NodeDescription, Said } from "./node.ts";
+import { evidenceBounds } from "./rollout.ts";
 import type { TaskStatus } from "./task.ts";
 import { rankOf, type TaskState } from "./taskstate.ts";
 
@@ -11,14 +13,27 @@ export interface TaskReport {
 	readonly status: TaskStatus;
 }
 
+export interface BuildReport {
+	readonly id: BuildId;
+	readonly status: BuildStatus;
+}
+
 /** Everything is optional: a report with no news is a heartbeat. Fields that are there replace what was said before. */
 export interface Report {
+	/**
+	 * Late copies are told by it. An agent says one report after the other, and says again what it does not know to
+	 * have been heard, so all that an older report says of the node was heard or stands in a newer one.
+	 */
+	readonly said?: Said;
 	/** The newest assignment whose tables are in the node's kernel. */
 	readonly applied?: { readonly revision: number; readonly hash: string };
 	readonly tasks?: readonly TaskReport[];
 	readonly description?: NodeDescription;
 	/** All of them, not the news. */
 	readonly attached?: readonly AttachedContainer[];
+	readonly builds?: readonly BuildReport[];
+	/** Digests of the images (`model/image.ts`) of which this node has a whole copy. All of them, not the news. Sorted. */
+	readonly images?: readonly string[];
 	/** Peers that do not answer over the mesh. */
 	readonly unreachable?: readonly NodeId[];
 }
@@ -47,6 +62,12 @@ const port = z.strictObject({
 	mode: z.enum(["ingress", "host"]),
 });
 
+const evidence = z.strictObject({
+	oomKilled: z.boolean(),
+	health: z.string().max(evidenceBounds.healthLength),
+	lines: z.array(z.string().max(evidenceBounds.lineLength)).max(evidenceBounds.lines),
+});
+
 const status = z.strictObject({
 	state: z.enum(Object.keys(rankOf) as [TaskState, ...TaskState[]]),
 	message: text,
@@ -58,7 +79,22 @@ const status = z.strictObject({
 	pid: count,
 	exitCode: z.number().int().nullable(),
 	ports: z.array(port).max(1024),
+	evidence: evidence.optional(),
 }) satisfies z.ZodType<TaskStatus>;
+
+const buildState = z.enum(Object.keys(buildRankOf) as [BuildState, ...BuildState[]]);
+const imageDigest = z.string().regex(/^sha256:[0-9a-f]{64}$/, "no sha256 digest");
+
+const buildStatus = z.strictObject({
+	state: buildState,
+	error: text,
+	lines: z.array(z.string().max(buildBounds.lineLength)).max(buildBounds.lines),
+	digest: imageDigest.or(z.literal("")),
+	bytes: count,
+	sinceMs: count,
+	times: z.array(z.tuple([buildState, count])).max(Object.keys(buildRankOf).length),
+	observed: count,
+}) satisfies z.ZodType<BuildStatus>;
 
 export const descriptionSchema = z.object({
 	hostname: z.string().min(1).max(255),
@@ -71,6 +107,7 @@ export const descriptionSchema = z.object({
 	agentVersion: text,
 	nanoCpus: count,
 	memoryBytes: count,
+	genericResources: z.record(text, z.union([strings, count])).optional(),
 	publicKey: z.string().regex(/^[A-Za-z0-9+/]{43}=$/, "no WireGuard public key"),
 	wireguardPort: count.min(1).max(65535),
 	wireguard: text,
@@ -78,6 +115,15 @@ export const descriptionSchema = z.object({
 	routes: strings,
 	problems: strings,
 	warnings: strings.optional(),
+	diskFull: z.boolean().optional(),
+	goingDown: z.boolean().optional(),
+	builder: z.object({ git: text, builder: z.enum(["buildkit", "classic"]) }).optional(),
+	agentProgram: z
+		.object({
+			sha256: text,
+			failed: z.object({ sha256: text, reason: text }).optional(),
+		})
+		.optional(),
 }) satisfies z.ZodType<NodeDescription>;
 
 const attached = z.object({
@@ -90,6 +136,7 @@ const attached = z.object({
 }) satisfies z.ZodType<AttachedContainer>;
 
 export const reportSchema = z.object({
+	said: z.object({ start: count, count }).optional(),
 	applied: z.object({ revision: count, hash: text }).optional(),
 	tasks: z
 		.array(z.object({ id: text, status }))
@@ -97,6 +144,11 @@ export const reportSchema = z.object({
 		.optional(),
 	description: descriptionSchema.optional(),
 	attached: z.array(attached).max(10_000).optional(),
+	builds: z
+		.array(z.object({ id: text, status: buildStatus }))
+		.max(1_000)
+		.optional(),
+	images: z.array(imageDigest).max(10_000).optional(),
 	unreachable: z.array(text).max(10_000).optional(),
 });
 

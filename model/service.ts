@@ -1,10 +1,22 @@
 // A service: what the user wants run. Its spec is the user's; the rest is what we know of it.
 
 import type { NetworkId, ServiceId } from "./id.ts";
+import type { FileReference } from "./material.ts";
+import type { Rollout } from "./rollout.ts";
 
 export type Mode =
 	| { readonly kind: "replicated"; readonly replicas: number }
-	| { readonly kind: "global" };
+	| { readonly kind: "global" }
+	| JobMode;
+
+/** What is run to its end, and not again. */
+export type JobMode =
+	| {
+			readonly kind: "replicated-job";
+			readonly totalCompletions: number;
+			readonly maxConcurrent: number;
+	  }
+	| { readonly kind: "global-job" };
 
 /** CPUs in billionths of one (NanoCPUs), memory in bytes, pids a count; 0 means none asked or no limit. */
 export interface Resources {
@@ -76,6 +88,8 @@ export interface ContainerSpec {
 	readonly stopSignal: string;
 	readonly stopGraceMs: number;
 	readonly mounts: readonly Mount[];
+	/** Secrets and configs; absent for none. */
+	readonly files?: readonly FileReference[];
 	readonly healthcheck: Healthcheck | null;
 	/** "IP name [alias…]", as in a hosts file. */
 	readonly hosts: readonly string[];
@@ -100,6 +114,8 @@ export interface TaskTemplate {
 	readonly container: ContainerSpec;
 	readonly limits: Resources;
 	readonly reservations: Resources;
+	/** How many of each kind a task takes of its node's generic resources; absent for none. */
+	readonly genericReservations?: Readonly<Record<string, number>>;
 	readonly restart: RestartPolicy;
 	readonly placement: Placement;
 	/** Ids, never names; the ingress network is not listed here, it follows from the ports. */
@@ -145,6 +161,10 @@ export interface ServiceSpec {
 	readonly ports: readonly PortSpec[];
 	readonly update: UpdatePolicy;
 	readonly rollback: UpdatePolicy;
+	/** What the image's registry wants to see, sealed: for the doors to open, opaque to all else. Absent for none. */
+	readonly registryAuth?: string;
+	/** `skein.rebalance`: tasks move to nodes that come back, in this order; absent, they stay where they are. */
+	readonly rebalance?: UpdatePolicy["order"];
 }
 
 export interface UpdateStatus {
@@ -158,6 +178,20 @@ export interface UpdateStatus {
 	readonly startedMs: number;
 	readonly completedMs: number | null;
 	readonly message: string;
+}
+
+/** One run of a job, Docker's job iteration: all that follows from its being started once. */
+export interface JobRun {
+	/** Counts the runs, from 0. */
+	readonly iteration: number;
+	/** `scheduled`: there was none yet. `complete` and `failed` are for good: what has ended so is not started again. */
+	readonly state: "scheduled" | "running" | "complete" | "failed";
+	/** 0 while there was none. */
+	readonly startedMs: number;
+	/** Why it failed, or why a run that was due was left out. */
+	readonly message: string;
+	/** When the next is due; null where no schedule says so. */
+	readonly nextMs: number | null;
 }
 
 /** The user's own words: Docker's JSON, whole, opaque to all but the Engine API's door, so that specs round-trip. */
@@ -175,6 +209,10 @@ export interface Service {
 	/** The ports as published, the ones we chose filled in; same order as `spec.ports`. */
 	readonly ports: readonly PortSpec[];
 	readonly updateStatus: UpdateStatus | null;
+	/** Of jobs only. */
+	readonly job?: JobRun;
+	/** Newest first; absent until the first. */
+	readonly rollouts?: readonly Rollout[];
 	readonly createdMs: number;
 	readonly updatedMs: number;
 	/** Set by `docker service rm`: the tasks wind down, then the service is forgotten. */
@@ -186,6 +224,20 @@ export function isSettled({ removing, updateStatus }: Service): boolean {
 	return (
 		!removing && updateStatus?.state !== "updating" && updateStatus?.state !== "rollback_started"
 	);
+}
+
+/** Its slots are nodes. */
+export function isGlobal({ kind }: Mode): boolean {
+	return kind === "global" || kind === "global-job";
+}
+
+export function isJob(mode: Mode): mode is JobMode {
+	return mode.kind === "replicated-job" || mode.kind === "global-job";
+}
+
+/** Time alone will start its next run. */
+export function isScheduled({ job, removing }: Service): boolean {
+	return !removing && job !== undefined && job.nextMs !== null;
 }
 
 /** One version of a service's template, kept while a task runs it. */

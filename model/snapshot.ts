@@ -3,15 +3,33 @@
 // `Facts` is the one mutable holder: the host of a cluster keeps one, fills it from the store and applies what
 // landed. Everybody else sees a `Snapshot`, which cannot be written.
 
+import type { Application } from "./application.ts";
+import { type Build, type BuildStatus, buildRankOf, hasEnded } from "./build.ts";
 import type { Change } from "./change.ts";
 import { parseAddress, showAddress } from "./cidr.ts";
 import type { Cluster } from "./cluster.ts";
-import type { NetworkId, NodeId, ServiceId, TaskId } from "./id.ts";
+import type { Deployment } from "./deployment.ts";
+import type {
+	ApplicationId,
+	BuildId,
+	DeploymentId,
+	MaterialId,
+	NetworkId,
+	NodeId,
+	ServiceId,
+	TaskId,
+} from "./id.ts";
 import { must } from "./invariant.ts";
 import { LoadIndex, type Loads } from "./load.ts";
+import type { Material } from "./material.ts";
 import type { Lease, Network } from "./network.ts";
-import type { Node } from "./node.ts";
-import { isSettled as isSettledService, type Service, type TemplateVersion } from "./service.ts";
+import { type Node, splitNode } from "./node.ts";
+import {
+	isScheduled,
+	isSettled as isSettledService,
+	type Service,
+	type TemplateVersion,
+} from "./service.ts";
 import { isSettled as isSettledTask, type Task, type TaskStatus } from "./task.ts";
 import { rankOf } from "./taskstate.ts";
 
@@ -24,6 +42,11 @@ export interface Snapshot {
 	readonly networks: ReadonlyMap<NetworkId, Network>;
 	readonly services: ReadonlyMap<ServiceId, Service>;
 	readonly tasks: ReadonlyMap<TaskId, Task>;
+	/** Secrets and configs, without their contents. */
+	readonly materials: ReadonlyMap<MaterialId, Material>;
+	readonly applications: ReadonlyMap<ApplicationId, Application>;
+	readonly deployments: ReadonlyMap<DeploymentId, Deployment>;
+	readonly builds: ReadonlyMap<BuildId, Build>;
 	tasksOfService(id: ServiceId): ReadonlyMap<TaskId, Task>;
 	tasksOfNode(id: NodeId): ReadonlyMap<TaskId, Task>;
 	template(service: ServiceId, version: number): TemplateVersion | undefined;
@@ -43,8 +66,13 @@ export interface Snapshot {
 export interface Unsettled {
 	readonly tasks: ReadonlyMap<TaskId, Task>;
 	readonly services: ReadonlyMap<ServiceId, Service>;
+	/** Those whose next run a schedule will start. */
+	readonly schedules: ReadonlyMap<ServiceId, Service>;
 	/** Released ones, that rest; by `leaseKey`. */
 	readonly leases: ReadonlyMap<string, Lease>;
+	/** Those that have not ended. */
+	readonly deployments: ReadonlyMap<DeploymentId, Deployment>;
+	readonly builds: ReadonlyMap<BuildId, Build>;
 }
 
 export const leaseKey = ({ network, address }: Pick<Lease, "network" | "address">) =>
@@ -60,6 +88,10 @@ export class Facts implements Snapshot {
 	readonly networks = new Map<NetworkId, Network>();
 	readonly services = new Map<ServiceId, Service>();
 	readonly tasks = new Map<TaskId, Task>();
+	readonly materials = new Map<MaterialId, Material>();
+	readonly applications = new Map<ApplicationId, Application>();
+	readonly deployments = new Map<DeploymentId, Deployment>();
+	readonly builds = new Map<BuildId, Build>();
 	readonly #tasksOfService = new Map<ServiceId, Map<TaskId, Task>>();
 	readonly #tasksOfNode = new Map<NodeId, Map<TaskId, Task>>();
 	readonly #templates = new Map<ServiceId, Map<number, TemplateVersion>>();
@@ -70,7 +102,10 @@ export class Facts implements Snapshot {
 	readonly unsettled = {
 		tasks: new Map<TaskId, Task>(),
 		services: new Map<ServiceId, Service>(),
+		schedules: new Map<ServiceId, Service>(),
 		leases: new Map<string, Lease>(),
+		deployments: new Map<DeploymentId, Deployment>(),
+		builds: new Map<BuildId, Build>(),
 	};
 
 	readonly loads = new LoadIndex();
@@ -144,6 +179,7 @@ export class Facts implements Snapshot {
 			case "remove-service":
 				this.services.delete(change.id);
 				this.unsettled.services.delete(change.id);
+				this.unsettled.schedules.delete(change.id);
 				this.#templates.delete(change.id);
 				return;
 			case "put-template":
@@ -174,7 +210,59 @@ export class Facts implements Snapshot {
 			case "remove-task":
 				this.removeTask(change.id);
 				return;
+			case "put-material":
+				this.materials.set(change.material.id, change.material);
+				return;
+			case "remove-material":
+				this.materials.delete(change.id);
+				return;
+			case "put-content":
+				return;
+			case "put-application":
+				this.applications.set(change.application.id, change.application);
+				return;
+			case "remove-application":
+				this.applications.delete(change.id);
+				return;
+			case "put-deployment":
+				this.setDeployment(change.deployment);
+				return;
+			case "remove-deployment":
+				this.deployments.delete(change.id);
+				this.unsettled.deployments.delete(change.id);
+				return;
+			case "put-build": {
+				const known = this.builds.get(change.build.id);
+				this.setBuild(known ? { ...change.build, status: known.status } : change.build);
+				return;
+			}
+			case "build-status": {
+				const build = must(this.builds.get(change.id), "a status belongs to a build that is known");
+				if (isFurther(change.status, build.status)) {
+					this.setBuild({ ...build, status: change.status });
+				}
+				return;
+			}
+			case "remove-build":
+				this.builds.delete(change.id);
+				this.unsettled.builds.delete(change.id);
+				return;
 		}
+	}
+
+	setDeployment(deployment: Deployment): void {
+		this.version++;
+		this.deployments.set(deployment.id, deployment);
+		if (deployment.outcome === null) this.unsettled.deployments.set(deployment.id, deployment);
+		else this.unsettled.deployments.delete(deployment.id);
+	}
+
+	/** Whole, status included: what the store read. */
+	setBuild(build: Build): void {
+		this.version++;
+		this.builds.set(build.id, build);
+		if (hasEnded(build.status.state)) this.unsettled.builds.delete(build.id);
+		else this.unsettled.builds.set(build.id, build);
 	}
 
 	/** Whole, reported fields included: what the store read. */
@@ -189,6 +277,8 @@ export class Facts implements Snapshot {
 		this.services.set(service.id, service);
 		if (isSettledService(service)) this.unsettled.services.delete(service.id);
 		else this.unsettled.services.set(service.id, service);
+		if (isScheduled(service)) this.unsettled.schedules.set(service.id, service);
+		else this.unsettled.schedules.delete(service.id);
 	}
 
 	/** Whole, status included: what the store read. */
@@ -244,18 +334,14 @@ export function isLater(next: TaskStatus, known: TaskStatus): boolean {
 	return step > 0 || (step === 0 && next.observed > known.observed);
 }
 
+/** The same of builds. */
+export function isFurther(next: BuildStatus, known: BuildStatus): boolean {
+	const step = buildRankOf[next.state] - buildRankOf[known.state];
+	return step > 0 || (step === 0 && next.observed > known.observed);
+}
+
 function withReportedOf(decided: Node, known: Node | undefined): Node {
-	if (!known) return decided;
-	const { description, attached, appliedRevision, appliedHash, leaseUntilMs, unreachable } = known;
-	return {
-		...decided,
-		description,
-		attached,
-		appliedRevision,
-		appliedHash,
-		leaseUntilMs,
-		unreachable,
-	};
+	return known ? { ...decided, ...splitNode(known)[1] } : decided;
 }
 
 function inner<Key, Inner, Value>(outer: Map<Key, Map<Inner, Value>>, key: Key): Map<Inner, Value> {

@@ -1,6 +1,8 @@
 // A task: one attempt to run one slot on one node. What the manager decides and what the agent saw are kept apart.
 
 import type { NetworkId, NodeId, ServiceId, TaskId } from "./id.ts";
+import type { GenericResources } from "./node.ts";
+import type { Evidence } from "./rollout.ts";
 import type { PortSpec } from "./service.ts";
 import { isBefore, isTerminal, type TaskState } from "./taskstate.ts";
 
@@ -21,6 +23,8 @@ export interface TaskStatus {
 	readonly exitCode: number | null;
 	/** Ports in host mode, as the engine bound them. */
 	readonly ports: readonly PortSpec[];
+	/** Of a task that failed after its container was made. */
+	readonly evidence?: Evidence | undefined;
 }
 
 /** A lease of the task's slot in one network, in the task's hands. */
@@ -36,10 +40,14 @@ export interface Task {
 	readonly slot: number;
 	readonly node: NodeId | null;
 	readonly templateVersion: number;
+	/** The run that it belongs to; of a job's tasks only. */
+	readonly iteration?: number;
 	/** Rises with every task of the slot. Peers lead its address to the newest only, which fences out zombies. */
 	readonly generation: number;
 	readonly desired: TaskState;
 	readonly attachments: readonly Attachment[];
+	/** Its share of its node's, chosen together with the node; absent for none. */
+	readonly genericResources?: GenericResources;
 	/** The task is a backend of its service. A decision, taken when it is healthy and acknowledged (see `servingRevision`). */
 	readonly serving: boolean;
 	/** The revision of the last change of `serving`, or of the assignment to the node where that is later. */
