@@ -87,7 +87,7 @@ function openRemote(config: DatabaseConfig): Database {
 	const client = createClient({
 		url: config.url,
 		...(config.authToken ? { authToken: config.authToken } : {}),
-		fetch: (request: Request) => fetch(request, { signal: AbortSignal.timeout(timeoutMs) }),
+		fetch: (request: Request) => fetchWithin(timeoutMs, request),
 	});
 	return {
 		exclusive: false,
@@ -109,6 +109,19 @@ function openRemote(config: DatabaseConfig): Database {
 			),
 		close: () => client.close(),
 	};
+}
+
+/** Leaves no timer behind, which would keep an idle object at the edge in memory. */
+async function fetchWithin(timeoutMs: number, request: Request): Promise<Response> {
+	const late = new AbortController();
+	const timer = setTimeout(() => late.abort(new Error("it took too long")), timeoutMs);
+	try {
+		const { status, statusText, headers, body } = await fetch(request, { signal: late.signal });
+		const whole = body && (await new Response(body).arrayBuffer());
+		return new Response(whole, { status, statusText, headers });
+	} finally {
+		clearTimeout(timer);
+	}
 }
 
 /** 20, 40, … 640 ms, each with jitter: about a second and a half in all, less than anybody's patience with a CLI. */

@@ -4,18 +4,30 @@
 // and nothing of it lands. A report raises only `seq` and merges into what is there.
 
 import type { ResultSet } from "@libsql/client";
+import type { Application } from "../../model/application.ts";
+import type { Build, BuildStatus } from "../../model/build.ts";
 import type { Change } from "../../model/change.ts";
 import type { Cluster } from "../../model/cluster.ts";
+import type { Deployment } from "../../model/deployment.ts";
 import { Refusal } from "../../model/errors.ts";
-import type { ClusterId, NodeId, TaskId } from "../../model/id.ts";
+import type { BuildId, ClusterId, NodeId, TaskId } from "../../model/id.ts";
+import type { Material, SealedContent } from "../../model/material.ts";
 import type { Lease, Network } from "../../model/network.ts";
-import type { Node } from "../../model/node.ts";
+import { isSaidBefore, type Node, splitNode } from "../../model/node.ts";
 import type { Service, TemplateVersion } from "../../model/service.ts";
-import { isLater } from "../../model/snapshot.ts";
+import { isFurther, isLater } from "../../model/snapshot.ts";
 import type { Task, TaskStatus } from "../../model/task.ts";
 import type { ClusterEvent, Reported } from "../cluster.ts";
 import { type Database, OutcomeUnknown, type Statement } from "./client.ts";
-import { type Kind, kinds, rankOfStatus, splitNode, splitTask, tables } from "./rows.ts";
+import {
+	type Kind,
+	kinds,
+	rankOfBuild,
+	rankOfStatus,
+	splitBuild,
+	splitTask,
+	tables,
+} from "./rows.ts";
 import type { MergedReports } from "./snapshot.ts";
 
 /** Somebody else made the next revision first: look again, decide again. */
@@ -53,25 +65,34 @@ export interface Wake {
 }
 
 export async function commit(database: Database, id: ClusterId, wanted: Commit): Promise<Landed> {
-	const revision = wanted.base + 1;
-	const statements = commitStatements(id, wanted);
 	try {
-		return landedOf(await database.write(statements));
+		return landedOf(await database.write(commitStatements(id, wanted)));
 	} catch (error) {
 		if (isGone(error)) throw clusterGone({ cause: error });
 		if (isConflict(error)) throw new StaleSnapshot(staleMessage, { cause: error });
 		if (!(error instanceof OutcomeUnknown)) throw error;
-		const [found] = await database.read([
-			{
-				sql: `select writer, (select seq from cluster where id = ?1) as seq from revision
-					where cluster = ?1 and revision = ?2`,
-				args: [id, revision],
-			},
-		]);
-		const row = found?.rows[0];
-		if (row?.["writer"] === wanted.writer) return { revision, seq: Number(row["seq"]) };
+		const landed = await findLanded(database, id, wanted);
+		if (landed) return landed;
 		throw new StaleSnapshot(staleMessage, { cause: error });
 	}
+}
+
+/** Whether this very commit is there although nobody heard of it. */
+export async function findLanded(
+	database: Database,
+	id: ClusterId,
+	{ base, writer }: Commit,
+): Promise<Landed | undefined> {
+	const revision = base + 1;
+	const [found] = await database.read([
+		{
+			sql: "select c.seq, r.writer from cluster c left join revision r on r.cluster = c.id and r.revision = ?2 where c.id = ?1",
+			args: [id, revision],
+		},
+	]);
+	const row = found?.rows[0];
+	if (!row) throw clusterGone();
+	return row["writer"] === writer ? { revision, seq: Number(row["seq"]) } : undefined;
 }
 
 export function commitStatements(id: ClusterId, wanted: Commit): Statement[] {
@@ -99,7 +120,7 @@ export function commitStatements(id: ClusterId, wanted: Commit): Statement[] {
 export async function writeReports(
 	database: Database,
 	id: ClusterId,
-	{ nodes, statuses }: MergedReports,
+	{ nodes, statuses, builds }: MergedReports,
 	nowMs: number,
 	gapMs: number,
 ): Promise<number> {
@@ -119,26 +140,32 @@ export async function writeReports(
 				node.applied?.hash ?? null,
 				node.leaseUntilMs ?? null,
 				node.unreachable ?? null,
+				node.said?.start ?? null,
+				node.said?.count ?? null,
+				node.images ?? null,
 			]),
 			(rows) => ({
 				// An upsert of rows that are there, since an `update … from` would walk the whole table. ->> gives objects as JSON
 				// text, and NULL where nothing was reported.
 				sql: `insert into node (cluster, id, seq, decided, description, attached,
-						applied_revision, applied_hash, lease_until_ms, unreachable)
+						applied_revision, applied_hash, lease_until_ms, unreachable, said_start, said_count, images)
 					select n.cluster, n.id, ${currentSeq}, n.decided,
-						coalesce(j.value->>1, n.description), coalesce(j.value->>2, n.attached),
+						${described("1", "description")}, ${described("2", "attached")},
 						max(n.applied_revision, coalesce(j.value->>3, 0)),
 						case when j.value->>3 >= n.applied_revision then j.value->>4 else n.applied_hash end,
-						max(n.lease_until_ms, coalesce(j.value->>5, 0)), coalesce(j.value->>6, n.unreachable)
+						max(n.lease_until_ms, coalesce(j.value->>5, 0)), ${described("6", "unreachable")},
+						${described("7", "said_start")}, ${described("8", "said_count")}, ${described("9", "images")}
 					from json_each(?2) j cross join node n on n.cluster = ?1 and n.id = j.value->>0 where true
 					on conflict do update set seq = excluded.seq, description = excluded.description,
 						attached = excluded.attached, applied_revision = excluded.applied_revision,
 						applied_hash = excluded.applied_hash, lease_until_ms = excluded.lease_until_ms,
-						unreachable = excluded.unreachable`,
+						unreachable = excluded.unreachable, said_start = excluded.said_start,
+						said_count = excluded.said_count, images = excluded.images`,
 				args: [id, rows],
 			}),
 		),
-		...statusWrites(id, statuses),
+		...statusWrites(id, "task", taskStatusRows(statuses)),
+		...statusWrites(id, "build", buildStatusRows(builds)),
 	];
 	for (let attempt = 0; ; attempt++) {
 		try {
@@ -149,22 +176,36 @@ export async function writeReports(
 	}
 }
 
+/** `afterReport`, in SQL, for one column: what is said, unless something newer was. */
+const described = (field: string, column: string) =>
+	`iif((j.value->>7, j.value->>8) < (n.said_start, n.said_count), n.${column}, coalesce(j.value->>${field}, n.${column}))`;
+
 /** Several reports of one node as one: the last word on each field, the highest of what only grows. */
 export function mergeReports(reports: readonly Reported[]): MergedReports {
-	const nodes = new Map<NodeId, Omit<Reported, "tasks">>();
+	const nodes = new Map<NodeId, Omit<Reported, "tasks" | "builds">>();
 	const statuses = new Map<TaskId, TaskStatus>();
-	for (const { tasks, ...report } of reports) {
+	const buildStatuses = new Map<BuildId, BuildStatus>();
+	for (const { tasks, builds, ...report } of reports) {
 		for (const { id, status } of tasks ?? []) raise(statuses, id, status);
+		for (const { id, status } of builds ?? []) raiseBuild(buildStatuses, id, status);
 		if (Object.values(report).filter((value) => value !== undefined).length === 1) continue;
 		const known = nodes.get(report.node);
 		nodes.set(report.node, {
-			...known,
-			...report,
+			...(known ? lastWord(known, report) : report),
 			...laterApplied(known?.applied, report.applied),
 			...laterLease(known?.leaseUntilMs, report.leaseUntilMs),
 		});
 	}
-	return { nodes, statuses };
+	return { nodes, statuses, builds: buildStatuses };
+}
+
+/** Of two that carry their place, only the newer is heard of what it describes: see `Report.said`. */
+function lastWord(
+	known: Omit<Reported, "tasks" | "builds">,
+	next: Omit<Reported, "tasks" | "builds">,
+) {
+	if (isSaidBefore(next.said, known.said)) return known;
+	return isSaidBefore(known.said, next.said) ? next : { ...known, ...next };
 }
 
 function laterApplied(known: Reported["applied"], next: Reported["applied"]) {
@@ -188,7 +229,13 @@ interface Folded {
 	readonly templates: Map<string, TemplateVersion>;
 	readonly leases: Map<string, Lease>;
 	readonly tasks: Map<string, Task>;
+	readonly materials: Map<string, Material>;
+	readonly contents: SealedContent[];
 	readonly statuses: Map<TaskId, TaskStatus>;
+	readonly applications: Map<string, Application>;
+	readonly deployments: Map<string, Deployment>;
+	readonly builds: Map<string, Build>;
+	readonly buildStatuses: Map<BuildId, BuildStatus>;
 }
 
 /** Keys of composite things join their parts with a space, as tombstones do. */
@@ -205,6 +252,10 @@ function fold(changes: readonly Change[]): Folded {
 			service: new Set(),
 			template: new Set(),
 			task: new Set(),
+			material: new Set(),
+			application: new Set(),
+			deployment: new Set(),
+			build: new Set(),
 		},
 		nodes: new Map(),
 		networks: new Map(),
@@ -212,7 +263,13 @@ function fold(changes: readonly Change[]): Folded {
 		templates: new Map(),
 		leases: new Map(),
 		tasks: new Map(),
+		materials: new Map(),
+		contents: [],
 		statuses: new Map(),
+		applications: new Map(),
+		deployments: new Map(),
+		builds: new Map(),
+		buildStatuses: new Map(),
 	};
 	for (const change of changes) foldIn(folded, change);
 	return folded;
@@ -287,7 +344,50 @@ function foldIn(folded: Folded, change: Change): void {
 			folded.statuses.delete(change.id);
 			folded.removed.task.add(change.id);
 			return;
+		case "put-material":
+			folded.materials.set(change.material.id, change.material);
+			return;
+		case "remove-material":
+			folded.materials.delete(change.id);
+			folded.removed.material.add(change.id);
+			return;
+		case "put-content":
+			folded.contents.push(change.content);
+			return;
+		case "put-application":
+			folded.applications.set(change.application.id, change.application);
+			return;
+		case "remove-application":
+			folded.applications.delete(change.id);
+			folded.removed.application.add(change.id);
+			return;
+		case "put-deployment":
+			folded.deployments.set(change.deployment.id, change.deployment);
+			return;
+		case "remove-deployment":
+			folded.deployments.delete(change.id);
+			folded.removed.deployment.add(change.id);
+			return;
+		case "put-build": {
+			const known = folded.builds.get(change.build.id);
+			const build = known ? { ...change.build, status: known.status } : change.build;
+			folded.builds.set(build.id, build);
+			return;
+		}
+		case "build-status":
+			raiseBuild(folded.buildStatuses, change.id, change.status);
+			return;
+		case "remove-build":
+			folded.builds.delete(change.id);
+			folded.buildStatuses.delete(change.id);
+			folded.removed.build.add(change.id);
+			return;
 	}
+}
+
+function raiseBuild(statuses: Map<BuildId, BuildStatus>, id: BuildId, status: BuildStatus): void {
+	const known = statuses.get(id);
+	if (!known || isFurther(status, known)) statuses.set(id, status);
 }
 
 function raise(statuses: Map<TaskId, TaskStatus>, id: TaskId, status: TaskStatus): void {
@@ -298,20 +398,23 @@ function raise(statuses: Map<TaskId, TaskStatus>, id: TaskId, status: TaskStatus
 /** Removals first: what is removed and put again in one commit begins anew. */
 function writesOf(id: ClusterId, folded: Folded, nowMs: number): Statement[] {
 	return [
-		...(folded.cluster ? clusterWrites(folded.cluster) : []),
+		...(folded.cluster
+			? [
+					{
+						sql: "update cluster set decided = ?2 where id = ?1",
+						args: [id, JSON.stringify(folded.cluster)],
+					},
+				]
+			: []),
 		...kinds.flatMap((kind) => removals(id, kind, folded.removed[kind], nowMs)),
 		...cascade(id, "lease", "network", folded.removed.network),
 		...cascade(id, "template", "service", folded.removed.service),
-		...puts(
-			id,
-			"network",
-			[...folded.networks.values()].map((each) => [each.id, each]),
-		),
-		...puts(
-			id,
-			"service",
-			[...folded.services.values()].map((each) => [each.id, each]),
-		),
+		...cascade(id, "content", "material", folded.removed.material),
+		...cascade(id, "content", "material", folded.removed.application),
+		...cascade(id, "build_log", "build", folded.removed.build),
+		...cascade(id, "delivery", "application", folded.removed.application),
+		...puts(id, "network", [...folded.networks]),
+		...puts(id, "service", [...folded.services]),
 		...puts(
 			id,
 			"template",
@@ -322,25 +425,31 @@ function writesOf(id: ClusterId, folded: Folded, nowMs: number): Statement[] {
 			"lease",
 			[...folded.leases.values()].map((each) => [each.network, each.address, each]),
 		),
+		...puts(id, "material", [...folded.materials]),
+		...puts(id, "application", [...folded.applications]),
+		...puts(id, "deployment", [...folded.deployments]),
+		...contentWrites(id, folded),
 		...revivals(id, "lease", [...folded.leases.keys()]),
 		...revivals(id, "template", [...folded.templates.keys()]),
 		...nodePuts(id, [...folded.nodes.values()]),
-		...taskPuts(id, [...folded.tasks.values()]),
-		...statusWrites(id, folded.statuses),
-	];
-}
-
-/** Join tokens are looked up by their hash before anybody knows the cluster. The old ones stay: see `joinToken`. */
-function clusterWrites(cluster: Cluster): Statement[] {
-	return [
-		{
-			sql: "update cluster set decided = ?2 where id = ?1",
-			args: [cluster.id, JSON.stringify(cluster)],
-		},
-		...Object.entries(cluster.tokens).map(([role, { sha256, epoch }]) => ({
-			sql: "insert into join_token (sha256, cluster, role, epoch) values (?, ?, ?, ?) on conflict do nothing",
-			args: [sha256, cluster.id, role, epoch],
-		})),
+		...statusPuts(
+			id,
+			"task",
+			[...folded.tasks.values()].map((task) => {
+				const [decided, status] = splitTask(task);
+				return [task.id, decided, status, ...rankOfStatus(status)];
+			}),
+		),
+		...statusPuts(
+			id,
+			"build",
+			[...folded.builds.values()].map((build) => {
+				const [decided, status] = splitBuild(build);
+				return [build.id, decided, status, ...rankOfBuild(status)];
+			}),
+		),
+		...statusWrites(id, "task", taskStatusRows(folded.statuses)),
+		...statusWrites(id, "build", buildStatusRows(folded.buildStatuses)),
 	];
 }
 
@@ -375,7 +484,7 @@ function removals(
 /** What goes with its owner needs no tombstone: who forgets the owner forgets it too. */
 function cascade(
 	id: ClusterId,
-	kind: "lease" | "template",
+	kind: "lease" | "template" | "content" | "build_log" | "delivery",
 	owner: string,
 	owners: ReadonlySet<string>,
 ): Statement[] {
@@ -396,7 +505,7 @@ function revivals(id: ClusterId, kind: "lease" | "template", keys: readonly stri
 /** Rows are their key's parts, then the object. */
 function puts(
 	id: ClusterId,
-	kind: "network" | "service" | "template" | "lease",
+	kind: "network" | "service" | "template" | "lease" | "material" | "application" | "deployment",
 	rows: readonly (readonly unknown[])[],
 ): Statement[] {
 	const { key } = tables[kind];
@@ -407,6 +516,31 @@ function puts(
 			on conflict do update set seq = excluded.seq, decided = excluded.decided`,
 		args: [id, chunk],
 	}));
+}
+
+/** A content goes with the version that it is of. */
+function contentWrites(id: ClusterId, { materials, applications, contents }: Folded): Statement[] {
+	const versions = [
+		...[...materials.values()].map((each) => [each.id, each.versions.map(({ number }) => number)]),
+		...[...applications.values()].map((each) => [each.id, [each.secretsVersion]]),
+	];
+	return [
+		...bulk(versions, (rows) => ({
+			sql: `delete from content where rowid in (
+				select c.rowid from json_each(?2) j cross join content c on c.cluster = ?1 and c.material = j.value->>0
+				where c.version not in (select value from json_each(j.value->1)))`,
+			args: [id, rows],
+		})),
+		...bulk(
+			contents.map(({ material, version, sealed }) => [material, version, sealed]),
+			(rows) => ({
+				sql: `insert into content (cluster, material, version, sealed)
+					select ?1, value->>0, value->>1, value->>2 from json_each(?2) where true
+					on conflict do update set sealed = excluded.sealed`,
+				args: [id, rows],
+			}),
+		),
+	];
 }
 
 function nodePuts(id: ClusterId, nodes: readonly Node[]): Statement[] {
@@ -421,25 +555,29 @@ function nodePuts(id: ClusterId, nodes: readonly Node[]): Statement[] {
 			reported.appliedHash,
 			reported.leaseUntilMs,
 			reported.unreachable,
+			reported.said.start,
+			reported.said.count,
+			reported.images,
 		];
 	});
 	return bulk(rows, (chunk) => ({
 		sql: `insert into node (cluster, id, seq, decided, description, attached,
-				applied_revision, applied_hash, lease_until_ms, unreachable)
+				applied_revision, applied_hash, lease_until_ms, unreachable, said_start, said_count, images)
 			select ?1, value->>0, ${currentSeq}, value->1, value->2, value->3,
-				value->>4, value->>5, value->>6, value->7 from json_each(?2) where true
+				value->>4, value->>5, value->>6, value->7, value->>8, value->>9, value->10 from json_each(?2) where true
 			on conflict do update set seq = excluded.seq, decided = excluded.decided`,
 		args: [id, chunk],
 	}));
 }
 
-function taskPuts(id: ClusterId, tasks: readonly Task[]): Statement[] {
-	const rows = tasks.map((task) => {
-		const [decided, status] = splitTask(task);
-		return [task.id, decided, status, ...rankOfStatus(status)];
-	});
+/** Of what has a status: rows are its id, what is decided, the status, and the status's rank. */
+function statusPuts(
+	id: ClusterId,
+	kind: "task" | "build",
+	rows: readonly (readonly unknown[])[],
+): Statement[] {
 	return bulk(rows, (chunk) => ({
-		sql: `insert into task (cluster, id, seq, decided, status, rank, observed)
+		sql: `insert into ${kind} (cluster, id, seq, decided, status, rank, observed)
 			select ?1, value->>0, ${currentSeq}, value->1, value->2, value->>3, value->>4
 			from json_each(?2) where true
 			on conflict do update set seq = excluded.seq, decided = excluded.decided`,
@@ -447,13 +585,22 @@ function taskPuts(id: ClusterId, tasks: readonly Task[]): Statement[] {
 	}));
 }
 
-/** `isLater`, in SQL. The cross join keeps SQLite from walking all tasks for a few reports. */
-function statusWrites(id: ClusterId, statuses: ReadonlyMap<TaskId, TaskStatus>): Statement[] {
-	const rows = [...statuses].map(([task, status]) => [task, status, ...rankOfStatus(status)]);
+const taskStatusRows = (statuses: ReadonlyMap<TaskId, TaskStatus>) =>
+	[...statuses].map(([task, status]) => [task, status, ...rankOfStatus(status)]);
+
+const buildStatusRows = (statuses: ReadonlyMap<BuildId, BuildStatus>) =>
+	[...statuses].map(([build, status]) => [build, status, ...rankOfBuild(status)]);
+
+/** `isLater` and `isFurther`, in SQL. The cross join keeps SQLite from walking all of the table for a few reports. */
+function statusWrites(
+	id: ClusterId,
+	kind: "task" | "build",
+	rows: readonly (readonly unknown[])[],
+): Statement[] {
 	return bulk(rows, (chunk) => ({
-		sql: `insert into task (cluster, id, seq, decided, status, rank, observed)
+		sql: `insert into ${kind} (cluster, id, seq, decided, status, rank, observed)
 			select t.cluster, t.id, ${currentSeq}, t.decided, j.value->1, j.value->>2, j.value->>3
-			from json_each(?2) j cross join task t on t.cluster = ?1 and t.id = j.value->>0
+			from json_each(?2) j cross join ${kind} t on t.cluster = ?1 and t.id = j.value->>0
 			where (t.rank, t.observed) < (j.value->>2, j.value->>3)
 			on conflict do update set seq = excluded.seq, status = excluded.status,
 				rank = excluded.rank, observed = excluded.observed`,
@@ -506,6 +653,25 @@ function landedOf(results: readonly ResultSet[]): Landed {
 
 export const clusterGone = (options?: ErrorOptions) =>
 	new Refusal("not-found", "this cluster was erased: make one with `docker swarm init`", options);
+
+/** For a write that touches no row of `cluster`: a change that is refused, or made at the other place, like any other. */
+export async function writeUnfenced(
+	database: Database,
+	id: ClusterId,
+	statements: readonly Statement[],
+): Promise<void> {
+	const touch = {
+		sql: "update cluster set planned = planned where id = ? returning id",
+		args: [id],
+	};
+	const [touched] = await database.write([touch, ...statements]);
+	if (touched?.rows.length !== 1) throw clusterGone();
+}
+
+/** What a host meets while the cluster's rows are copied: nothing landed. */
+export function isFenced(error: unknown): boolean {
+	return /CLUSTER_FENCED/.test(String(error));
+}
 
 /** Every insert takes its seq from the cluster's row. */
 function isGone(error: unknown): boolean {

@@ -3,16 +3,27 @@
 // `read` asks for the rows, page by page, until one batch has brought every table to its end; `catchUp` puts them into
 // the facts. Between the two nothing is awaited, so readers never see half of it.
 
+import type { Build, BuildStatus } from "../../model/build.ts";
 import type { Change } from "../../model/change.ts";
 import type { Cluster } from "../../model/cluster.ts";
-import type { ClusterId, NetworkId, NodeId, ServiceId, TaskId } from "../../model/id.ts";
+import type {
+	ApplicationId,
+	BuildId,
+	ClusterId,
+	DeploymentId,
+	MaterialId,
+	NetworkId,
+	NodeId,
+	ServiceId,
+	TaskId,
+} from "../../model/id.ts";
 import { invariant, must } from "../../model/invariant.ts";
-import type { Node } from "../../model/node.ts";
+import { isSaidBefore, type Node } from "../../model/node.ts";
 import { Facts } from "../../model/snapshot.ts";
 import type { Task, TaskStatus } from "../../model/task.ts";
 import type { Reported } from "../cluster.ts";
 import type { Database, Statement } from "./client.ts";
-import { type Kind, kinds, type RowOf, tables, toNode, toTask } from "./rows.ts";
+import { type Kind, kinds, type RowOf, tables, toBuild, toNode, toTask } from "./rows.ts";
 
 /** Facts, and up to which write they are known. */
 export interface Held {
@@ -38,8 +49,9 @@ export interface Touched {
 
 /** Reports of many nodes, one entry each. */
 export interface MergedReports {
-	readonly nodes: ReadonlyMap<NodeId, Omit<Reported, "tasks">>;
+	readonly nodes: ReadonlyMap<NodeId, Omit<Reported, "tasks" | "builds">>;
 	readonly statuses: ReadonlyMap<TaskId, TaskStatus>;
+	readonly builds: ReadonlyMap<BuildId, BuildStatus>;
 }
 
 export interface Head {
@@ -137,9 +149,9 @@ export function holdNews(news: News): Held {
 
 /**
  * Rows are as they were at `head`, so news may overlap with what is known already, and older news is none. That makes
- * it safe for several readers to share one `held`.
+ * it safe for several readers to share one `held`. `isAlone`: nobody else writes.
  */
-export function catchUp(held: Held, news: News): void {
+export function catchUp(held: Held, news: News, isAlone = false): void {
 	if (news.head.seq <= held.seq) return;
 	invariant(news.since <= held.seq, "news begins where knowledge ends");
 	if (news.since === 0 && held.seq > 0) {
@@ -156,12 +168,19 @@ export function catchUp(held: Held, news: News): void {
 		for (const [network] of page.network) facts.networks.set(network.id, network);
 		for (const [service] of page.service) facts.setService(service);
 		for (const [template] of page.template) facts.apply({ kind: "put-template", template });
+		for (const [material] of page.material) facts.apply({ kind: "put-material", material });
+		for (const [application] of page.application) {
+			facts.apply({ kind: "put-application", application });
+		}
+		for (const [deployment] of page.deployment) facts.setDeployment(deployment);
 		for (const [lease] of page.lease) facts.setLease(lease);
 		for (const row of page.node) {
 			const node = toNode(row);
 			const known = facts.nodes.get(node.id);
-			// A host hears of nodes more often than it writes so.
-			const leaseUntilMs = Math.max(node.leaseUntilMs, known?.leaseUntilMs ?? 0);
+			// A host hears of nodes more often than it writes so. A lease that is shorter by far was ended by somebody else.
+			const heardMs = (known?.leaseUntilMs ?? 0) - node.leaseUntilMs;
+			const isHeard = heardMs > 0 && (isAlone || heardMs <= facts.cluster.nodeTimeoutMs);
+			const leaseUntilMs = isHeard ? node.leaseUntilMs + heardMs : node.leaseUntilMs;
 			noteNode(held, known, node, seq);
 			facts.setNode({ ...node, leaseUntilMs });
 		}
@@ -169,6 +188,11 @@ export function catchUp(held: Held, news: News): void {
 			const task = toTask(row);
 			noteTask(held, facts.tasks.get(task.id), task, seq);
 			facts.setTask(task);
+		}
+		for (const row of page.build) {
+			const build = toBuild(row);
+			noteBuild(held, facts.builds.get(build.id), build, seq);
+			facts.setBuild(build);
 		}
 	}
 	held.seq = seq;
@@ -194,16 +218,7 @@ export function applyReports(held: Held, seq: number, merged: MergedReports): vo
 	for (const [id, report] of merged.nodes) {
 		const known = held.facts.nodes.get(id);
 		if (!known) continue;
-		const { revision = 0, hash = "" } = report.applied ?? {};
-		const next: Node = {
-			...known,
-			description: report.description ?? known.description,
-			attached: report.attached ?? known.attached,
-			unreachable: report.unreachable ?? known.unreachable,
-			appliedRevision: Math.max(known.appliedRevision, revision),
-			appliedHash: report.applied && revision >= known.appliedRevision ? hash : known.appliedHash,
-			leaseUntilMs: Math.max(known.leaseUntilMs, report.leaseUntilMs ?? 0),
-		};
+		const next = afterReport(known, report);
 		noteNode(held, known, next, seq);
 		held.facts.setNode(next);
 	}
@@ -213,7 +228,30 @@ export function applyReports(held: Held, seq: number, merged: MergedReports): vo
 		held.facts.apply({ kind: "task-status", id, status });
 		noteTask(held, known, must(held.facts.tasks.get(id), "a status removes no task"), seq);
 	}
+	for (const [id, status] of merged.builds) {
+		const known = held.facts.builds.get(id);
+		if (!known) continue;
+		held.facts.apply({ kind: "build-status", id, status });
+		noteBuild(held, known, must(held.facts.builds.get(id), "a status removes no build"), seq);
+	}
 	held.seq = seq;
+}
+
+/** The node as a report leaves it. What an older one describes has been overtaken; the rest only grows. */
+export function afterReport(known: Node, report: Omit<Reported, "tasks" | "builds">): Node {
+	const { revision = 0, hash = "" } = report.applied ?? {};
+	const described: Partial<Reported> = isSaidBefore(report.said, known.said) ? {} : report;
+	return {
+		...known,
+		said: described.said ?? known.said,
+		description: described.description ?? known.description,
+		attached: described.attached ?? known.attached,
+		unreachable: described.unreachable ?? known.unreachable,
+		images: described.images ?? known.images,
+		appliedRevision: Math.max(known.appliedRevision, revision),
+		appliedHash: report.applied && revision >= known.appliedRevision ? hash : known.appliedHash,
+		leaseUntilMs: Math.max(known.leaseUntilMs, report.leaseUntilMs ?? 0),
+	};
 }
 
 /** Marks what a report about the node has changed. A renewed lease changes nothing while the node counts as up. */
@@ -225,6 +263,7 @@ export function noteNode(held: Held, known: Node | undefined, next: Node, seq: n
 			node.description.wireguardPort,
 			node.description.addresses,
 			node.attached,
+			node.images,
 		]);
 	if (!known || assignedFrom(known) !== assignedFrom(next)) held.assignedSeq = seq;
 	const plannedFrom = (node: Node) =>
@@ -233,6 +272,7 @@ export function noteNode(held: Held, known: Node | undefined, next: Node, seq: n
 			node.attached,
 			node.appliedRevision,
 			node.unreachable,
+			node.images,
 			node.status.state === "ready" ? 0 : node.leaseUntilMs,
 		]);
 	if (!known || plannedFrom(known) !== plannedFrom(next)) held.touched.nodes.set(next.id, seq);
@@ -247,6 +287,15 @@ export function noteTask(held: Held, known: Task | undefined, next: Task, seq: n
 	if (same) return;
 	held.touched.services.set(next.service, seq);
 	if (next.node) held.touched.nodes.set(next.node, seq);
+}
+
+/** A build concerns no service until it is complete: its node stands for it. */
+function noteBuild(held: Held, known: Build | undefined, next: Build, seq: number): void {
+	const same =
+		known &&
+		known.status.state === next.status.state &&
+		known.status.observed === next.status.observed;
+	if (!same && next.node) held.touched.nodes.set(next.node, seq);
 }
 
 export function forgetPlanned(touched: Touched, planned: number): void {
@@ -271,6 +320,10 @@ function forget(facts: Facts, kind: Kind, key: string): void {
 			version: Number(second),
 		}),
 		task: () => ({ kind: "remove-task", id: first as TaskId }),
+		material: () => ({ kind: "remove-material", id: first as MaterialId }),
+		application: () => ({ kind: "remove-application", id: first as ApplicationId }),
+		deployment: () => ({ kind: "remove-deployment", id: first as DeploymentId }),
+		build: () => ({ kind: "remove-build", id: first as BuildId }),
 	};
 	facts.apply(removed[kind]());
 }
