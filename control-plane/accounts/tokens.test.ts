@@ -4,7 +4,7 @@ import { sampleCluster } from "../../test/store/sample.ts";
 import { tokenOf } from "./auth.ts";
 import {
 	currentJoinToken,
-	importServerKey,
+	importJoinKey,
 	joinToken,
 	joinTokenForm,
 	newCredential,
@@ -16,23 +16,23 @@ import {
 const id = "c".repeat(25) as ClusterId;
 
 test("a join token depends on key, cluster, role and epoch, and on nothing else", async () => {
-	const key = await importServerKey("one");
+	const key = await importJoinKey("one");
 	const all = [
 		await joinToken(key, id, "worker", 1),
 		await joinToken(key, id, "manager", 1),
 		await joinToken(key, id, "worker", 2),
 		await joinToken(key, "d".repeat(25) as ClusterId, "worker", 1),
-		await joinToken(await importServerKey("two"), id, "worker", 1),
+		await joinToken(await importJoinKey("two"), id, "worker", 1),
 	];
 	expect(new Set(all).size).toBe(all.length);
 	expect(all.every((token) => joinTokenForm.test(token))).toBe(true);
-	expect(await joinToken(await importServerKey("one"), id, "worker", 1)).toBe(all[0] ?? "");
+	expect(await joinToken(await importJoinKey("one"), id, "worker", 1)).toBe(all[0] ?? "");
 	// The cluster's part stays through a rotation, as Docker's does.
 	expect(all[2]?.split("-")[2]).toBe(all[0]?.split("-")[2] ?? "");
 });
 
 test("rotating one role leaves the other's token alone", async () => {
-	const key = await importServerKey("one");
+	const key = await importJoinKey("one");
 	const before = sampleCluster(id);
 	const tokens = await nextTokens(key, id, before.tokens, ["worker"]);
 	expect(tokens.manager).toEqual(before.tokens.manager);
@@ -45,15 +45,15 @@ test("rotating one role leaves the other's token alone", async () => {
 });
 
 test("with another key the tokens can not be shown, and the remedy is said", async () => {
-	const tokens = await nextTokens(await importServerKey("one"), id, sampleCluster(id).tokens, [
+	const tokens = await nextTokens(await importJoinKey("one"), id, sampleCluster(id).tokens, [
 		"worker",
 	]);
 	const shown = currentJoinToken(
-		await importServerKey("two"),
+		await importJoinKey("two"),
 		{ ...sampleCluster(id), tokens },
 		"worker",
 	);
-	expect(shown).rejects.toThrow(/SKEIN_KEY.*--rotate worker/);
+	expect(shown).rejects.toThrow(/--rotate worker/);
 	await shown.catch(() => undefined);
 });
 

@@ -1,37 +1,60 @@
 // Tokens: join tokens in Docker's form, agents' credentials, the owner's token. Web crypto only.
 //
-// A join token is never stored: it is derived from the server's key, and the database keeps its hash. So it can be shown
-// whenever somebody asks, and a copy of the database lets nobody in.
+// A join token is never stored: it is derived from a key of the cluster's, and the database keeps its hash. So it can be
+// shown whenever somebody asks, and a copy of the database lets nobody in.
 
 import type { Cluster } from "../../model/cluster.ts";
 import { unavailable } from "../../model/errors.ts";
 import type { ClusterId, NodeId } from "../../model/id.ts";
 import type { Role } from "../../model/node.ts";
 
-export type ServerKey = CryptoKey;
+/** What a cluster's join tokens are derived from. */
+export interface JoinKey {
+	readonly hmac: CryptoKey;
+	/** Answers that are not the key's own: of tokens made before the cluster had it. */
+	readonly said: Readonly<Record<string, string>>;
+}
 
-export function importServerKey(secret: string): Promise<ServerKey> {
+export async function importJoinKey(
+	secret: string,
+	said: Readonly<Record<string, string>> = {},
+): Promise<JoinKey> {
 	const bytes = new TextEncoder().encode(secret);
-	return crypto.subtle.importKey("raw", bytes, { name: "HMAC", hash: "SHA-512" }, false, ["sign"]);
+	const algorithm = { name: "HMAC", hash: "SHA-512" };
+	return { hmac: await crypto.subtle.importKey("raw", bytes, algorithm, false, ["sign"]), said };
 }
 
 /** `SWMTKN-1-<50: the cluster>-<25: the secret>`, as Docker writes them and its tools expect them. */
 export async function joinToken(
-	key: ServerKey,
+	{ hmac, said }: JoinKey,
 	cluster: ClusterId,
 	role: Role,
 	epoch: number,
 ): Promise<string> {
-	const name = await base36(key, `cluster ${cluster}`, 50);
-	const secret = await base36(key, `join ${cluster} ${role} ${epoch}`, 25);
+	const parts = joinMessages(cluster, role, epoch).map(
+		async ([message, length]) => said[message] ?? keyedBase36(hmac, message, length),
+	);
+	const [name, secret] = await Promise.all(parts);
 	return `SWMTKN-1-${name}-${secret}`;
+}
+
+/** What a token's two parts are derived from, and how long they are. */
+export function joinMessages(
+	cluster: ClusterId,
+	role: Role,
+	epoch: number,
+): readonly (readonly [message: string, length: number])[] {
+	return [
+		[`cluster ${cluster}`, 50],
+		[`join ${cluster} ${role} ${epoch}`, 25],
+	];
 }
 
 export const joinTokenForm = /^SWMTKN-1-[0-9a-z]{50}-[0-9a-z]{25}$/;
 
 /** The token as derived, if it is the one that the cluster accepts. */
 export async function currentJoinToken(
-	key: ServerKey,
+	key: JoinKey,
 	cluster: Cluster,
 	role: Role,
 ): Promise<string> {
@@ -39,14 +62,14 @@ export async function currentJoinToken(
 	const token = await joinToken(key, cluster.id, role, epoch);
 	if ((await sha256(token)) === accepted) return token;
 	throw unavailable(
-		"this control plane's key is not the one that made the join tokens: start it with the SKEIN_KEY or the data " +
-			`directory of the one that did, or make new tokens with \`docker swarm join-token --rotate ${role}\``,
+		"the key that this cluster's join tokens came from is lost: make new tokens with " +
+			`\`docker swarm join-token --rotate ${role}\``,
 	);
 }
 
 /** The role's tokens of the next epoch. */
 export async function nextTokens(
-	key: ServerKey,
+	key: JoinKey,
 	id: ClusterId,
 	tokens: Cluster["tokens"],
 	roles: readonly Role[],
@@ -72,6 +95,16 @@ export function newOwnerToken(): string {
 	return `skein-${randomHex()}`;
 }
 
+/** The last part of an invitation's link. */
+export function newInvitation(): string {
+	return randomHex();
+}
+
+/** Of a form that scanners for leaked secrets can be told of. */
+export function newApiToken(): string {
+	return `skein_${randomHex()}`;
+}
+
 /** Secrets of 256 random bits need no salt and no slow hash: nobody can guess what to hash. */
 export async function sha256(text: string): Promise<string> {
 	const bytes = new TextEncoder().encode(text);
@@ -82,12 +115,16 @@ function randomHex(): string {
 	return hex(crypto.getRandomValues(new Uint8Array(32)));
 }
 
-function hex(bytes: Uint8Array): string {
+export function hex(bytes: Uint8Array): string {
 	return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** 25 characters carry 129 bits; that 256 is no multiple of 36 costs a fraction of one. */
-async function base36(key: ServerKey, message: string, length: number): Promise<string> {
+export async function keyedBase36(
+	key: CryptoKey,
+	message: string,
+	length: number,
+): Promise<string> {
 	const signed = await crypto.subtle.sign("HMAC", key, new TextEncoder().encode(message));
 	const alphabet = "0123456789abcdefghijklmnopqrstuvwxyz";
 	return [...new Uint8Array(signed)]
