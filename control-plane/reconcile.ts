@@ -5,20 +5,28 @@
 // only as the next revision, and reports merge. A short lease in the cluster's row keeps them from planning the same
 // burst twice. What a change means is the planner's (manager/), how it is written the store's.
 
-import type { Change, Moment, Plan, Scope } from "../model/change.ts";
+import type { AgentOffer, Change, Moment, Plan, Scope } from "../model/change.ts";
 import { Refusal, unavailable } from "../model/errors.ts";
 import type { ClusterId, NodeId, ServiceId } from "../model/id.ts";
+import type { Limits } from "../model/limits.ts";
+import type { Node } from "../model/node.ts";
 import type { Snapshot } from "../model/snapshot.ts";
-import type { AgentsDoor, ClusterEvent, Decision, Reported } from "./cluster.ts";
+import type {
+	AgentsDoor,
+	ClusterEvent,
+	Contents,
+	Credentials,
+	Decision,
+	Inbox,
+	Reported,
+} from "./cluster.ts";
+import { newsOf } from "./manager/news.ts";
+import type { Planner } from "./manager/plan.ts";
+import { refusalOf, usageAfter, usageOf } from "./manager/quota.ts";
+import type { Metrics } from "./operations/metrics.ts";
 import type { ClusterStore } from "./store/cluster.ts";
 import { clusterGone, mergeReports, StaleSnapshot, type Wake } from "./store/commit.ts";
 import { applyCommit, applyReports, forgetPlanned, type Held } from "./store/snapshot.ts";
-
-export interface Planner {
-	plan(snapshot: Snapshot, moment: Moment, scope: Scope): Plan;
-	/** What the planner adds to changes that are about to be made. */
-	planAfter(snapshot: Snapshot, changes: readonly Change[], moment: Moment, scope: Scope): Plan;
-}
 
 /** What a host needs of the world around it. */
 export interface HostWorld {
@@ -26,35 +34,63 @@ export interface HostWorld {
 	/** This process's name among those that plan. */
 	readonly name: string;
 	nowMs(): number;
+	/** Calls once, later; what it returns calls that off. */
+	after(ms: number, event: () => void): () => void;
+	/** From 0 to 1: keeps those who lost a race from running the next one side by side. */
+	random(): number;
 	newId(): string;
 	/** Since when agents can reach this process; null where processes come and go, and the database has to know. */
 	listeningSinceMs(): number | null;
+	/** Something of the cluster is new. */
+	readonly changed?: () => void;
 	/** Work that outlives the request it came from; an edge runtime has to be told. */
 	background(work: Promise<unknown>): void;
-	/** Whether timers outlive a request. Where not, polls and a cron look whether a wake is due. */
-	readonly timers: boolean;
+	/**
+	 * An alarm clock outside of this process, which calls `sweep` then; a later call replaces an earlier one. Given to
+	 * the one process that is meant to host the cluster: others are rare, so they are looked for seldom, and may
+	 * learn late what it hears. Absent where this process is its own clock.
+	 */
+	readonly alarm?: (atMs: number) => void;
+	readonly metrics?: Metrics;
+	/** The agents' program that is served here, once it is known. */
+	readonly agent?: () => AgentOffer | undefined;
 	log(message: string): void;
 }
 
 /** A leader that died is replaced after this. */
 const planningLeaseMs = 5_000;
-/** While somebody waits for news, how often we look whether another process wrote. */
+/** While somebody waits for news, how often we look whether another process wrote; and where others are rare. */
 const lookMs = 300;
+const rareLookMs = 10_000;
 /** Lets the reports of one burst come together, so that they are planned once. */
 const burstMs = 5;
 const retryPlanMs = 1_000;
 const alarmGraceMs = 2_000;
 const togetherMs = 50;
 const endTries = 10;
+/**
+ * What one process heard and the others cannot know. Peers' word against a node counts after 7 s of silence, of which
+ * its next poll may take five.
+ */
+const mostUnwrittenMs = 1_000;
 /** Without a write for this long, we count as having been deaf: longer than the edge's cron, which writes. */
 const outageMs = 90_000;
 const maxAttempts = 60;
 
+export interface HostDeps extends Pick<AgentsDoor, "contents" | "credentials" | "inbox"> {
+	/** What the cluster's organization may have, as of now; asked only when a decision takes more of something. */
+	readonly limits?: () => Promise<Limits>;
+}
+
 export class ClusterHost implements AgentsDoor {
 	readonly id: ClusterId;
+	readonly contents: Contents;
+	readonly credentials: Credentials;
+	readonly inbox: Inbox;
 	readonly #store: ClusterStore;
 	readonly #world: HostWorld;
 	readonly #held: Held;
+	readonly #limits: HostDeps["limits"];
 	readonly #onGone: () => void;
 	readonly #waiters = new Set<() => void>();
 	readonly #reports: {
@@ -75,15 +111,26 @@ export class ClusterHost implements AgentsDoor {
 	#doubtful = false;
 	/** Time has come for something. */
 	#due = false;
+	#waitingSinceMs: number | null = null;
 	#hearingSinceMs = 0;
 	#lastEventMs = 0;
-	#timer: ReturnType<typeof setTimeout> | null = null;
+	#callOff: () => void = () => {};
 	#closed = false;
 	#gone = false;
 
 	/** `onGone` is called once the cluster turns out to be erased, or this host is closed. */
-	constructor(store: ClusterStore, held: Held, world: HostWorld, onGone: () => void) {
+	constructor(
+		store: ClusterStore,
+		held: Held,
+		world: HostWorld,
+		{ contents, credentials, inbox, limits }: HostDeps,
+		onGone: () => void,
+	) {
 		this.id = store.id;
+		this.#limits = limits;
+		this.contents = contents;
+		this.credentials = credentials;
+		this.inbox = inbox;
 		this.#onGone = onGone;
 		this.#store = store;
 		this.#held = held;
@@ -92,7 +139,11 @@ export class ClusterHost implements AgentsDoor {
 
 	async snapshot(): Promise<Snapshot> {
 		await this.#refresh();
-		if (!this.#world.timers) this.planIfDue();
+		return this.#held.facts;
+	}
+
+	/** What is known here, without a look at the database. */
+	held(): Snapshot {
 		return this.#held.facts;
 	}
 
@@ -117,10 +168,17 @@ export class ClusterHost implements AgentsDoor {
 					return { result: decision.result, revision: facts.revision };
 				}
 				const scope = scopeOf(decision.changes, facts);
-				const plan = this.#world.planner.planAfter(facts, decision.changes, moment, scope);
+				const { planner } = this.#world;
+				const plan = this.#timed(() => planner.planAfter(facts, decision.changes, moment, scope));
 				const changes = [...decision.changes, ...plan.changes];
+				const { seq } = this.#held;
+				await this.#checkLimits(facts, changes);
+				// What came in meanwhile was not decided from.
+				if (this.#held.seq !== seq) continue;
+				const news = newsOf(facts, decision.changes, plan.changes);
+				const events = this.#stamp([...(decision.events ?? []), ...news]);
 				try {
-					await this.#land(changes, this.#stamp(decision.events ?? []), null, plan, scope);
+					await this.#land(changes, events, null, plan, scope);
 					return { result: decision.result, revision: this.#held.facts.revision };
 				} catch (error) {
 					await this.#afterStale(error, attempt);
@@ -139,13 +197,33 @@ export class ClusterHost implements AgentsDoor {
 		});
 	}
 
+	/** Nodes that are not heard any more, and until when that may last. */
+	endLeases(ends: ReadonlyMap<NodeId, number>): Promise<void> {
+		return this.#inTurn(async () => {
+			const base = this.#held.seq;
+			const seq = await this.#store.endLeases(ends);
+			const { facts, touched } = this.#held;
+			for (const [id, untilMs] of ends) {
+				const node = facts.nodes.get(id);
+				if (!node) continue;
+				facts.setNode({ ...node, leaseUntilMs: Math.min(node.leaseUntilMs, untilMs) });
+				this.#writtenLeases.set(id, untilMs);
+				touched.nodes.set(id, seq);
+			}
+			if (seq === base + 1 && this.#held.seq === base) this.#held.seq = seq;
+			else await this.#refresh(true);
+			this.#ring();
+			this.#planSoon();
+		});
+	}
+
 	wait(seq: number, timeoutMs: number, signal?: AbortSignal): Promise<void> {
 		if (this.#held.seq > seq || signal?.aborted || this.#closed || timeoutMs <= 0) {
 			return Promise.resolve();
 		}
 		return new Promise((resolve) => {
 			const done = () => {
-				clearTimeout(timer);
+				callOff();
 				signal?.removeEventListener("abort", done);
 				this.#waiters.delete(ring);
 				resolve();
@@ -153,7 +231,7 @@ export class ClusterHost implements AgentsDoor {
 			const ring = () => {
 				if (this.#held.seq > seq || this.#closed) done();
 			};
-			const timer = setTimeout(done, timeoutMs);
+			const callOff = this.#world.after(timeoutMs, done);
 			signal?.addEventListener("abort", done);
 			this.#waiters.add(ring);
 			if (!this.#store.exclusive) this.#world.background(this.#look());
@@ -164,20 +242,47 @@ export class ClusterHost implements AgentsDoor {
 		return this.#store.events(sinceMs, untilMs);
 	}
 
+	/** Before the first request: whatever was due while nobody hosted the cluster. */
+	async begin(): Promise<void> {
+		await this.#mindDeafness();
+		if (!this.#world.alarm) await this.#endLongLeases();
+		this.planIfDue();
+	}
+
+	/** A cluster that comes from the edge: its agents' lines are not ours, so from now on they are to call. */
+	async #endLongLeases(): Promise<void> {
+		const { nodes, cluster } = this.#held.facts;
+		const untilMs = this.#world.nowMs() + cluster.nodeTimeoutMs;
+		const long = [...nodes.values()].filter(({ leaseUntilMs }) => leaseUntilMs > untilMs);
+		if (long.length > 0) await this.endLeases(new Map(long.map(({ id }) => [id, untilMs])));
+	}
+
 	/** Plans for what waits, and for what time has changed. The net under lost timers and dead leaders. */
 	async sweep(): Promise<void> {
 		await this.#refresh();
+		await this.#mindDeafness();
 		this.planIfDue();
 		await this.#planning;
+		const next = this.#nextAlarm();
+		if (this.#world.alarm && next !== null) this.#arm(next);
 	}
 
 	/** Tells the database that we live: agents that are silent then have nobody but themselves to blame. */
 	async sayAlive(): Promise<void> {
-		const nobody = { nodes: new Map(), statuses: new Map() };
+		const nobody = { nodes: new Map(), statuses: new Map(), builds: new Map() };
 		await this.#inTurn(async () => {
 			await this.#store.report(nobody, this.#world.nowMs(), outageMs);
 			await this.#refresh(true);
 		});
+	}
+
+	/** Where hosts come and go, a silent node may be one that nobody was there to hear: the database knows since when. */
+	async #mindDeafness(): Promise<void> {
+		const nowMs = this.#world.nowMs();
+		const isSilent = (node: Node) => node.status.state === "ready" && node.leaseUntilMs <= nowMs;
+		if (this.#world.alarm && [...this.#held.facts.nodes.values()].some(isSilent)) {
+			await this.sayAlive();
+		}
 	}
 
 	prune(): Promise<void> {
@@ -188,10 +293,18 @@ export class ClusterHost implements AgentsDoor {
 		const nowMs = this.#world.nowMs();
 		this.#ringAlarms(nowMs);
 		const { wakeAtMs, plannerUntilMs } = this.#held;
-		// Whoever set that alarm should have woken up by now; where there are no timers, nobody ever does.
-		const graceMs = this.#world.timers ? alarmGraceMs : 0;
+		// Whoever set that alarm should have woken up by now; with a clock outside, that is us.
+		const graceMs = this.#world.alarm ? 0 : alarmGraceMs;
 		if (!this.#store.exclusive && wakeAtMs !== null && wakeAtMs + graceMs <= nowMs) this.#ringAll();
-		if (this.#waiting() && (this.#store.exclusive || plannerUntilMs < nowMs)) this.#planSoon();
+		if (this.#servesNewAgent()) this.#ringAll();
+		// With a clock outside, the lease that stands in the way may be our own, of an earlier life.
+		const isFree = this.#store.exclusive || this.#world.alarm || plannerUntilMs < nowMs;
+		if (this.#waiting() && isFree) this.#planSoon();
+	}
+
+	/** Since when something waits to be planned; null while nothing does. */
+	waitingSinceMs(): number | null {
+		return this.#waiting() ? this.#waitingSinceMs : null;
 	}
 
 	/** Until nothing is being written or planned. */
@@ -219,7 +332,7 @@ export class ClusterHost implements AgentsDoor {
 	#end(): void {
 		if (this.#closed) return;
 		this.#closed = true;
-		if (this.#timer !== null) clearTimeout(this.#timer);
+		this.#callOff();
 		this.#onGone();
 		this.#ring();
 	}
@@ -289,11 +402,29 @@ export class ClusterHost implements AgentsDoor {
 			} else {
 				await this.#refresh(true);
 			}
+			this.#world.metrics?.add("commits");
 		} catch (error) {
+			if (error instanceof StaleSnapshot) this.#world.metrics?.add("conflicts");
 			this.#doubtful = true;
 			throw error;
 		}
 		this.#ring();
+	}
+
+	async #checkLimits(facts: Snapshot, changes: readonly Change[]): Promise<void> {
+		if (!this.#limits) return;
+		const after = usageAfter(facts, changes);
+		if (!after) return;
+		const before = usageOf(facts);
+		const refusal = refusalOf(await this.#limits(), before, after);
+		if (refusal) throw refusal;
+	}
+
+	#timed(work: () => Plan): Plan {
+		const begun = performance.now();
+		const plan = work();
+		this.#world.metrics?.observe("planTime", {}, (performance.now() - begun) / 1000);
+		return plan;
 	}
 
 	async #afterStale(error: unknown, attempt: number): Promise<void> {
@@ -301,7 +432,7 @@ export class ClusterHost implements AgentsDoor {
 		if (attempt === maxAttempts) {
 			throw unavailable("too many others change this cluster at once: try again", { cause: error });
 		}
-		await sleep(Math.random() * Math.min(200, 4 * 2 ** attempt));
+		await this.#sleep(this.#world.random() * Math.min(200, 4 * 2 ** attempt));
 	}
 
 	async #flushReports(): Promise<void> {
@@ -331,8 +462,8 @@ export class ClusterHost implements AgentsDoor {
 	}
 
 	/**
-	 * A sign of life and nothing else. It counts at once, but it is written only when half of what is written is used
-	 * up; sooner where others plan too, since they know only what is written.
+	 * A sign of life and nothing else. It counts at once, and is written for those who plan too, since they know only
+	 * what is written. After a restart nobody's silence counts before they had time to be heard (manager/liveness.ts).
 	 */
 	#isHeardOnly(reported: Reported): boolean {
 		const { node: id, leaseUntilMs, ...news } = reported;
@@ -340,16 +471,24 @@ export class ClusterHost implements AgentsDoor {
 		const node = facts.nodes.get(id);
 		if (!node || leaseUntilMs === undefined || Object.keys(news).length > 0) return false;
 		if (node.status.state !== "ready") return false;
+		const { nodeTimeoutMs } = facts.cluster;
+		const shortMs = this.#world.nowMs() + nodeTimeoutMs;
+		// That one stands for an open line (edge/hearing.ts): written as it is, and good for all that is said on it.
+		if (leaseUntilMs > shortMs) return false;
+		if (node.leaseUntilMs > shortMs) return true;
 		if (leaseUntilMs > node.leaseUntilMs) facts.setNode({ ...node, leaseUntilMs });
+		if (this.#store.exclusive) return true;
 		const written = this.#writtenLeases.get(id) ?? 0;
-		const share = this.#store.exclusive ? 1 / 2 : 3 / 4;
-		if (written - this.#world.nowMs() > facts.cluster.nodeTimeoutMs * share) return true;
+		// Others are rare where this one is meant to host the cluster.
+		const unwrittenMs = this.#world.alarm ? nodeTimeoutMs / 2 : mostUnwrittenMs;
+		if (written - this.#world.nowMs() > nodeTimeoutMs - unwrittenMs) return true;
 		this.#writtenLeases.set(id, leaseUntilMs);
 		return false;
 	}
 
 	#planSoon(): void {
 		if (this.#planning || this.#closed) return;
+		this.#waitingSinceMs ??= this.#world.nowMs();
 		this.#planning = this.#planAll().finally(() => {
 			this.#planning = undefined;
 		});
@@ -359,7 +498,7 @@ export class ClusterHost implements AgentsDoor {
 	/** Plans until nothing waits. What fails stays touched, and is tried again: a report is never lost by a failed plan. */
 	async #planAll(): Promise<void> {
 		try {
-			await sleep(burstMs);
+			await this.#sleep(burstMs);
 			for (let tries = 0; await this.#mayPlan(); ) {
 				const wake = await this.#inTurn(() => this.#planOnce());
 				if (this.#closed) return;
@@ -371,10 +510,17 @@ export class ClusterHost implements AgentsDoor {
 				if (await this.#store.endPlanning(this.#world.name, seq, wake)) return;
 				await this.#refresh(true);
 			}
+			// Somebody else is at it; should that one die, nobody but the clock brings us back.
+			if (this.#world.alarm) this.#arm(this.#world.nowMs() + planningLeaseMs);
 		} catch (error) {
 			if (this.#closed) return;
 			this.#due = true;
-			this.#world.log(`planning cluster ${this.id} failed, again soon: ${show(error)}`);
+			this.#world.metrics?.add("planFailures");
+			// While the cluster is moved nobody writes, and that is as it should be.
+			const isForAWhile = error instanceof Refusal && error.retryAfterSeconds !== undefined;
+			if (!isForAWhile) {
+				this.#world.log(`planning cluster ${this.id} failed, again soon: ${show(error)}`);
+			}
 			this.#arm(this.#world.nowMs() + retryPlanMs);
 		}
 	}
@@ -389,13 +535,20 @@ export class ClusterHost implements AgentsDoor {
 		for (let attempt = 0; ; attempt++) {
 			await this.#refresh();
 			const { facts, touched, seq } = this.#held;
-			if (!this.#waiting()) return { atMs: this.#nextAlarm(), whole: false };
+			if (!this.#waiting()) {
+				this.#waitingSinceMs = null;
+				return { atMs: this.#nextAlarm(), whole: false };
+			}
 			const scope = touchedScope(touched);
 			this.#due = false;
-			const plan = this.#world.planner.plan(facts, this.#moment(), scope);
+			const plan = this.#timed(() => this.#world.planner.plan(facts, this.#moment(), scope));
 			try {
-				if (plan.changes.length > 0) await this.#land(plan.changes, [], seq, plan, scope);
+				if (plan.changes.length > 0) {
+					const events = this.#stamp(newsOf(facts, [], plan.changes));
+					await this.#land(plan.changes, events, seq, plan, scope);
+				}
 				forgetPlanned(touched, seq);
+				if (!this.#waiting()) this.#waitingSinceMs = null;
 				return this.#setAlarms(scope, plan.wakeAtMs);
 			} catch (error) {
 				await this.#afterStale(error, attempt);
@@ -403,8 +556,8 @@ export class ClusterHost implements AgentsDoor {
 		}
 	}
 
-	/** A plan says when time alone changes what it planned; earlier alarms of the same things are void. */
 	/**
+	 * A plan says when time alone changes what it planned; earlier alarms of the same things are void.
 	 * Every plan looks at what is unsettled, and at the nodes of its scope, and says when time alone would change them.
 	 */
 	#setAlarms(scope: Scope, wakeAtMs: number | null): Wake {
@@ -444,16 +597,27 @@ export class ClusterHost implements AgentsDoor {
 		}
 	}
 
+	#servesNewAgent(): boolean {
+		const offered = this.#world.agent?.();
+		const { agent: known } = this.#held.facts.cluster;
+		if (!offered || offered.sha256 === known?.sha256) return false;
+		return !known || known.sinceMs < offered.sinceMs;
+	}
+
 	#arm(atMs: number): void {
-		if (!this.#world.timers || this.#closed) return;
-		if (this.#timer !== null) clearTimeout(this.#timer);
+		if (this.#closed) return;
+		if (this.#world.alarm) {
+			this.#world.alarm(atMs + togetherMs);
+			return;
+		}
+		this.#callOff();
 		// Alarms that are close together ring together. A timer beyond 2^31 ms would fire at once.
 		const delayMs = Math.min(Math.max(0, atMs - this.#world.nowMs()) + togetherMs, 86_400_000);
-		this.#timer = setTimeout(() => {
+		this.#callOff = this.#world.after(delayMs, () => {
 			this.planIfDue();
 			const next = this.#nextAlarm();
 			if (next !== null) this.#arm(next);
-		}, delayMs);
+		});
 	}
 
 	/** Looks for what other processes wrote, for as long as somebody here waits for it. */
@@ -462,7 +626,7 @@ export class ClusterHost implements AgentsDoor {
 		this.#looking = true;
 		try {
 			while (this.#waiters.size > 0 && !this.#closed) {
-				await sleep(lookMs);
+				await this.#sleep(this.#world.alarm ? rareLookMs : lookMs);
 				if (this.#waiters.size === 0) return;
 				const seq = await this.#store.seq().catch(() => this.#held.seq);
 				if (seq === undefined) this.erased();
@@ -476,7 +640,12 @@ export class ClusterHost implements AgentsDoor {
 	}
 
 	#ring(): void {
+		this.#world.changed?.();
 		for (const ring of [...this.#waiters]) ring();
+	}
+
+	#sleep(ms: number): Promise<void> {
+		return new Promise((resolve) => this.#world.after(ms, resolve));
 	}
 
 	#moment(): Moment {
@@ -486,6 +655,7 @@ export class ClusterHost implements AgentsDoor {
 				this.#world.listeningSinceMs() ?? this.#held.listeningSinceMs,
 				this.#hearingSinceMs,
 			),
+			agent: this.#world.agent?.(),
 			newId: () => this.#world.newId(),
 		};
 	}
@@ -546,13 +716,21 @@ function scopeOf(changes: readonly Change[], snapshot: Snapshot): Scope {
 			}
 			case "put-lease":
 			case "remove-lease":
+			case "put-material":
+			case "remove-material":
+			case "put-content":
+			case "put-application":
+			case "remove-application":
+			case "put-deployment":
+			case "remove-deployment":
+			case "put-build":
+			case "build-status":
+			case "remove-build":
 				break;
 		}
 	}
 	return { services, nodes };
 }
-
-const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
 const show = (error: unknown) =>
 	error instanceof Error ? (error.stack ?? error.message) : `${error}`;

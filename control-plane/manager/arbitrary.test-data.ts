@@ -12,6 +12,8 @@ export type Event =
 			readonly name: string;
 			readonly image: string;
 			readonly order: "stop-first" | "start-first";
+			readonly rebalance: boolean;
+			readonly maxFailureRatio: number;
 	  }
 	| { readonly kind: "remove"; readonly name: string }
 	| {
@@ -22,12 +24,16 @@ export type Event =
 	| { readonly kind: "join" | "silence" | "wake" | "lag" | "forget"; readonly node: number }
 	| { readonly kind: "end"; readonly pick: number; readonly state: "failed" | "complete" }
 	| { readonly kind: "sick"; readonly pick: number }
+	| { readonly kind: "disk"; readonly node: number; readonly full: boolean }
 	| { readonly kind: "pass"; readonly ms: number }
 	| { readonly kind: "turns"; readonly count: number };
 
 interface CreateWords {
 	readonly replicas: number;
-	readonly mode: "replicated" | "global";
+	readonly mode: "replicated" | "global" | "replicated-job" | "global-job";
+	readonly concurrent: number;
+	/** Of jobs. */
+	readonly schedule: "" | "*/30 * * * * *";
 	readonly networks: readonly string[];
 	readonly published: boolean;
 	readonly condition: "any" | "on-failure" | "none";
@@ -44,7 +50,15 @@ export const event: fc.Arbitrary<Event> = fc.oneof(
 			name,
 			words: fc.record({
 				replicas: fc.integer({ min: 0, max: 4 }),
-				mode: fc.constantFrom("replicated" as const, "replicated" as const, "global" as const),
+				mode: fc.constantFrom(
+					"replicated" as const,
+					"replicated" as const,
+					"global" as const,
+					"replicated-job" as const,
+					"global-job" as const,
+				),
+				concurrent: fc.integer({ min: 1, max: 3 }),
+				schedule: fc.constantFrom("" as const, "" as const, "*/30 * * * * *" as const),
 				networks: fc.subarray(["one", "tiny"]),
 				published: fc.boolean(),
 				condition: fc.constantFrom(
@@ -66,6 +80,8 @@ export const event: fc.Arbitrary<Event> = fc.oneof(
 		name,
 		image: fc.constantFrom("a", "b", "c"),
 		order: fc.constantFrom("stop-first" as const, "stop-first" as const, "start-first" as const),
+		rebalance: fc.boolean(),
+		maxFailureRatio: fc.constantFrom(0, 0, 0.5),
 	}),
 	fc.record({ kind: fc.constant("remove" as const), name }),
 	fc.record({
@@ -89,6 +105,7 @@ export const event: fc.Arbitrary<Event> = fc.oneof(
 		state: fc.constantFrom("failed" as const, "complete" as const),
 	}),
 	fc.record({ kind: fc.constant("sick" as const), pick: fc.nat(100) }),
+	fc.record({ kind: fc.constant("disk" as const), node, full: fc.boolean() }),
 	fc.record({
 		kind: fc.constant("pass" as const),
 		ms: fc.constantFrom(100, 3_000, 20_000, 70_000),
@@ -104,6 +121,34 @@ export const event: fc.Arbitrary<Event> = fc.oneof(
 
 export const history = fc.array(event, { maxLength: 40, size: "max" });
 
+/** What may befall one job, and little else. */
+export const historyOfJob: fc.Arbitrary<Event[]> = fc
+	.record({
+		replicas: fc.integer({ min: 1, max: 3 }),
+		mode: fc.constantFrom("replicated-job" as const, "global-job" as const),
+		concurrent: fc.integer({ min: 1, max: 3 }),
+		condition: fc.constantFrom("on-failure" as const, "none" as const),
+		schedule: fc.constantFrom("" as const, "" as const, "*/30 * * * * *" as const),
+		past: fc.array(
+			fc.oneof(
+				{ weight: 3, arbitrary: event.filter(({ kind }) => kind === "end") },
+				{ weight: 3, arbitrary: event.filter(({ kind }) => kind === "availability") },
+				{ weight: 3, arbitrary: event.filter(({ kind }) => kind === "turns") },
+				event.filter(({ kind }) => /^(update|silence|wake|lag|pass|turns)$/.test(kind)),
+			),
+			{ maxLength: 40, size: "max" },
+		),
+	})
+	.map(({ past, ...words }) => [
+		{
+			kind: "create",
+			name: "web",
+			words: { ...words, networks: ["one"], published: false },
+		},
+		{ kind: "turns", count: 3 },
+		...past.map((each) => ("name" in each ? { ...each, name: "web" } : each)),
+	]);
+
 /** A small network beside a roomy one, so that addresses run out now and then. */
 export function begin(): Little {
 	const little = new Little(2);
@@ -118,10 +163,13 @@ export function befall(little: Little, event: Event): void {
 	switch (event.kind) {
 		case "create": {
 			if (little.facts.services.has(serviceId(event.name))) return;
-			const { replicas, mode, networks, published, condition } = event.words;
+			const { replicas, mode, concurrent, networks, published, condition, schedule } = event.words;
+			const isByClock = mode.endsWith("-job") && schedule !== "";
 			little.create(event.name, {
 				replicas,
 				mode,
+				concurrent,
+				spec: { labels: isByClock ? { "skein.schedule": schedule } : {} },
 				networks,
 				ports: published ? [{}] : [],
 				template: {
@@ -141,7 +189,12 @@ export function befall(little: Little, event: Event): void {
 			if (little.facts.services.get(serviceId(event.name))?.removing !== false) return;
 			little.update(event.name, (spec) => ({
 				...spec,
-				update: { ...spec.update, order: event.order },
+				update: {
+					...spec.update,
+					order: event.order,
+					maxFailureRatio: event.maxFailureRatio,
+				},
+				...(event.rebalance && spec.mode.kind === "replicated" && { rebalance: event.order }),
 				template: {
 					...spec.template,
 					container: { ...spec.template.container, image: event.image },
@@ -182,6 +235,13 @@ export function befall(little: Little, event: Event): void {
 			if (!task) return;
 			if (event.kind === "end") little.report(task, { state: event.state });
 			else little.report(task, { health: "unhealthy" });
+			return;
+		}
+		case "disk": {
+			const known = little.facts.nodes.get(nodeId(event.node));
+			if (!known) return;
+			const description = { ...known.description, diskFull: event.full };
+			little.facts.setNode({ ...known, description });
 			return;
 		}
 		case "pass":

@@ -11,9 +11,12 @@ import type {
 	Peer,
 	TaskAssignment,
 } from "../../model/assignment.ts";
+import type { BuildAssignment } from "../../model/build.ts";
 import { macOf, parseAddress } from "../../model/cidr.ts";
 import type { NetworkId, NodeId, ServiceId } from "../../model/id.ts";
+import type { ImageAssignment } from "../../model/image.ts";
 import { must } from "../../model/invariant.ts";
+import { defaultDrainMs, drainLabel, durationOf } from "../../model/labels.ts";
 import { gatewayHolder, type Network, sliceHolder, vipHolder } from "../../model/network.ts";
 import type { Node } from "../../model/node.ts";
 import { protocolVersion } from "../../model/protocol.ts";
@@ -24,6 +27,7 @@ import { isBefore, isTerminal } from "../../model/taskstate.ts";
 import { ingressNetwork, networksOf } from "./allocator/allocate.ts";
 import { isInSlice } from "./allocator/ipam.ts";
 import { ingressPorts } from "./allocator/ports.ts";
+import { imagesFor, keptImages } from "./images.ts";
 import { compareText } from "./orchestrator/slot.ts";
 
 /** All nodes ask at once when a revision is out: what they have in common is kept until the next write. */
@@ -48,6 +52,7 @@ export function compiler(snapshot: Snapshot): Compiler {
 	const networks = [...snapshot.networks.values()].sort((a, b) => compareText(a.id, b.id));
 	const peers = lazily(() => nodes.map(peerOf));
 	const servicesByNetwork = lazily(() => servicesOfNetworks(snapshot));
+	const kept = lazily(() => keptImages(snapshot));
 	const shared = new Map<NetworkId, Shared>();
 	const sharedOf = (network: Network) => {
 		const known = shared.get(network.id);
@@ -71,6 +76,7 @@ export function compiler(snapshot: Snapshot): Compiler {
 					meshAddress: node.meshAddress,
 					meshRange: snapshot.cluster.meshRange,
 					availability: node.spec.availability,
+					...addressOf(node),
 				},
 				peers: peers().filter((peer) => peer.node !== id),
 				networks: networks.flatMap((network) => {
@@ -80,9 +86,32 @@ export function compiler(snapshot: Snapshot): Compiler {
 						: [forNode(snapshot, network, sharedOf(network), id, gateway)];
 				}),
 				tasks: tasksFor(snapshot, id),
+				...endedJobs(snapshot, id),
+				...buildsFor(snapshot, id),
+				...imagesOf(imagesFor(snapshot, id, kept())),
+				...(snapshot.cluster.movedTo && { movedTo: snapshot.cluster.movedTo }),
+				...agentOf(node),
 			};
 		},
 	};
+}
+
+function buildsFor({ unsettled }: Snapshot, node: NodeId): Pick<Assignment, "builds"> {
+	const mine = [...unsettled.builds.values()].filter((build) => build.node === node);
+	if (mine.length === 0) return {};
+	const told = mine.map(
+		({ application: _a, node: _n, createdMs: _c, status: _s, ...build }): BuildAssignment => build,
+	);
+	return { builds: told.sort((a, b) => compareText(a.id, b.id)) };
+}
+
+const imagesOf = (images: readonly ImageAssignment[]): Pick<Assignment, "images"> =>
+	images.length > 0 ? { images } : {};
+
+function agentOf({ agentUpdate }: Node): Pick<Assignment, "agent"> {
+	if (!agentUpdate) return {};
+	const { version, sha256 } = agentUpdate;
+	return { agent: { version, sha256 } };
 }
 
 /** What the hash of an assignment is taken over: canonical, and without the revision, which alone is no news. */
@@ -125,6 +154,12 @@ function peerOf(node: Node): Peer {
 		),
 		down: node.status.state === "down",
 	};
+}
+
+/** The first that it tells is the one that it advertises, or its default route's. */
+function addressOf({ description: { addresses } }: Node): { readonly address?: string } {
+	const [address] = addresses;
+	return address === undefined ? {} : { address };
 }
 
 /** What is the same on every node that has the network. */
@@ -314,19 +349,40 @@ function tasksFor(snapshot: Snapshot, node: NodeId): TaskAssignment[] {
 			service: { id: service.id, name: service.spec.name, labels: service.spec.labels },
 			slot: task.slot,
 			generation: task.generation,
-			desired: desiredOn(task),
+			...stopOn(service, task),
+			...(task.iteration !== undefined && { job: true as const }),
 			template: template.template,
 			attachments: task.attachments,
 			hostPorts: template.hostPorts,
+			...(service.spec.registryAuth && { registryAuth: true }),
+			...(task.genericResources && { genericResources: task.genericResources }),
 		});
 	}
 	return found.sort((a, b) => compareText(a.id, b.id));
 }
 
-/** A stop waits until nobody's tables lead there any more. */
-function desiredOn(task: Task): TaskAssignment["desired"] {
-	if (task.desired === "ready") return "ready";
-	return isMeantToRun(task) || !task.released ? "running" : "shutdown";
+/** A machine's disk is no archive: the last ones of each job. */
+const keptPerJob = 20;
+
+/** A job's work is read when it is done, when nothing else of the service may be left on the node. */
+function endedJobs(snapshot: Snapshot, node: NodeId): Pick<Assignment, "ended"> {
+	const tasks = [...snapshot.tasksOfNode(node).values()].filter(
+		({ iteration, status, desired }) =>
+			iteration !== undefined && isTerminal(status.state) && desired !== "remove",
+	);
+	if (tasks.length === 0) return {};
+	const kept = [...Map.groupBy(tasks, ({ service }) => service).values()].flatMap((ofJob) =>
+		ofJob.sort((a, b) => b.createdMs - a.createdMs || compareText(a.id, b.id)).slice(0, keptPerJob),
+	);
+	return { ended: kept.map(({ id }) => id).sort(compareText) };
+}
+
+/** A stop waits until nobody's tables lead there any more. A service that goes altogether keeps nobody waiting. */
+function stopOn(service: Service, task: Task): Pick<TaskAssignment, "desired" | "drainMs"> {
+	if (task.desired === "ready") return { desired: "ready" };
+	if (isMeantToRun(task) || !task.released) return { desired: "running" };
+	const drainMs = durationOf(service.spec.labels, drainLabel, defaultDrainMs);
+	return { desired: "shutdown", ...(!service.removing && drainMs > 0 && { drainMs }) };
 }
 
 function addressIn(task: Task, network: NetworkId): string | undefined {

@@ -10,6 +10,7 @@ import { isBefore, isTerminal } from "../../model/taskstate.ts";
 import { subnetClash } from "./allocator/ipam.ts";
 import { ingressPorts } from "./allocator/ports.ts";
 import { compiler } from "./assign.ts";
+import { lackingContents } from "./contents.ts";
 
 export interface Complaint {
 	/** Which rule. */
@@ -25,6 +26,7 @@ export function check(snapshot: Snapshot): Complaint[] {
 		...checkPorts(snapshot),
 		...checkTasks(snapshot),
 		...checkTables(snapshot),
+		...checkMaterials(snapshot),
 	];
 }
 
@@ -106,10 +108,23 @@ function* checkPorts(snapshot: Snapshot): Generator<Complaint> {
 
 function* checkTasks(snapshot: Snapshot): Generator<Complaint> {
 	const newest = new Map<string, Task>();
+	const owners = new Map<string, Task>();
 	for (const task of snapshot.tasks.values()) {
 		if (isTerminal(task.status.state)) continue;
 		yield* checkTask(snapshot, task);
 		if (task.desired !== "running") continue;
+		for (const [kind, what] of Object.entries(task.genericResources ?? {})) {
+			for (const name of typeof what === "number" ? [] : what) {
+				const other = owners.get(`${task.node} ${kind} ${name}`);
+				if (other) {
+					yield {
+						rule: "a generic resource is one task's",
+						what: `${other.id} and ${task.id} both have ${kind} ${name}`,
+					};
+				}
+				owners.set(`${task.node} ${kind} ${name}`, task);
+			}
+		}
 		for (const { network, address } of task.attachments) {
 			const key = `${slotKey(task)} ${network} ${address}`;
 			const other = newest.get(key);
@@ -169,6 +184,30 @@ function* checkTables(snapshot: Snapshot): Generator<Complaint> {
 						what: `${endpoint.name} has ${backend} in ${network.name}`,
 					};
 				}
+			}
+		}
+	}
+}
+
+function* checkMaterials(snapshot: Snapshot): Generator<Complaint> {
+	const names = new Set<string>();
+	for (const { kind, name, versions } of snapshot.materials.values()) {
+		const key = `${kind} ${name}`;
+		if (names.has(key)) yield { rule: "a secret's or config's name is its own", what: key };
+		names.add(key);
+		const numbers = versions.map(({ number }) => number);
+		if (numbers.some((number, index) => index > 0 && number <= (numbers[index - 1] ?? 0))) {
+			yield { rule: "versions of a content rise", what: `${key}: ${numbers.join(", ")}` };
+		}
+	}
+	for (const { spec, previous, removing } of snapshot.services.values()) {
+		if (removing) continue;
+		for (const each of previous ? [spec, previous.spec] : [spec]) {
+			for (const { kind, name, version } of lackingContents(snapshot, each)) {
+				yield {
+					rule: "what a service uses, or can be rolled back to, is there",
+					what: `${spec.name} lacks version ${version} of ${kind} ${name}`,
+				};
 			}
 		}
 	}

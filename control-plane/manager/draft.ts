@@ -3,20 +3,34 @@
 // Reads like a `Snapshot`, copies nothing of the base, and costs what changed. In the end `changes()` tells the
 // difference from the base, in one change per object: what was put and put back again is no change at all.
 
+import type { Application } from "../../model/application.ts";
+import { type Build, hasEnded } from "../../model/build.ts";
 import type { Change } from "../../model/change.ts";
 import { parseAddress, showAddress } from "../../model/cidr.ts";
 import type { Cluster } from "../../model/cluster.ts";
-import type { NetworkId, NodeId, ServiceId, TaskId } from "../../model/id.ts";
+import type { Deployment } from "../../model/deployment.ts";
+import type {
+	ApplicationId,
+	BuildId,
+	DeploymentId,
+	MaterialId,
+	NetworkId,
+	NodeId,
+	ServiceId,
+	TaskId,
+} from "../../model/id.ts";
 import { must } from "../../model/invariant.ts";
 import { LoadOverlay } from "../../model/load.ts";
+import type { Material } from "../../model/material.ts";
 import type { Lease, Network } from "../../model/network.ts";
 import type { Node } from "../../model/node.ts";
 import {
+	isScheduled,
 	isSettled as isSettledService,
 	type Service,
 	type TemplateVersion,
 } from "../../model/service.ts";
-import { isLater, leaseKey, type Snapshot } from "../../model/snapshot.ts";
+import { isFurther, isLater, leaseKey, type Snapshot } from "../../model/snapshot.ts";
 import { isSettled as isSettledTask, type Task } from "../../model/task.ts";
 import { Overlay } from "./overlay.ts";
 import { same } from "./same.ts";
@@ -31,10 +45,17 @@ export class Draft implements Snapshot {
 	readonly networks: Overlay<NetworkId, Network>;
 	readonly services: Overlay<ServiceId, Service>;
 	readonly tasks: Overlay<TaskId, Task>;
+	readonly materials: Overlay<MaterialId, Material>;
+	readonly applications: Overlay<ApplicationId, Application>;
+	readonly deployments: Overlay<DeploymentId, Deployment>;
+	readonly builds: Overlay<BuildId, Build>;
 	readonly unsettled: {
 		readonly tasks: Overlay<TaskId, Task>;
 		readonly services: Overlay<ServiceId, Service>;
+		readonly schedules: Overlay<ServiceId, Service>;
 		readonly leases: Overlay<string, Lease>;
+		readonly deployments: Overlay<DeploymentId, Deployment>;
+		readonly builds: Overlay<BuildId, Build>;
 	};
 	readonly loads: LoadOverlay;
 	readonly #base: Snapshot;
@@ -59,10 +80,17 @@ export class Draft implements Snapshot {
 		this.networks = new Overlay(base.networks);
 		this.services = new Overlay(base.services);
 		this.tasks = new Overlay(base.tasks);
+		this.materials = new Overlay(base.materials);
+		this.applications = new Overlay(base.applications);
+		this.deployments = new Overlay(base.deployments);
+		this.builds = new Overlay(base.builds);
 		this.unsettled = {
 			tasks: new Overlay(base.unsettled.tasks),
 			services: new Overlay(base.unsettled.services),
+			schedules: new Overlay(base.unsettled.schedules),
 			leases: new Overlay(base.unsettled.leases),
+			deployments: new Overlay(base.unsettled.deployments),
+			builds: new Overlay(base.unsettled.builds),
 		};
 		this.loads = new LoadOverlay(base.loads);
 		this.#tasksOfService = new Overlays((id) => base.tasksOfService(id));
@@ -195,6 +223,7 @@ export class Draft implements Snapshot {
 			case "remove-service":
 				this.#touchedServices.add(change.id);
 				this.unsettled.services.delete(change.id);
+				this.unsettled.schedules.delete(change.id);
 				for (const { version } of this.templatesOfService(change.id)) {
 					this.#templates.write(change.id).delete(version);
 				}
@@ -226,7 +255,58 @@ export class Draft implements Snapshot {
 			}
 			case "remove-task":
 				return this.#removeTask(change.id);
+			case "put-material":
+				if (same(this.materials.get(change.material.id), change.material)) return false;
+				this.materials.set(change.material.id, change.material);
+				return true;
+			case "remove-material":
+				return this.materials.delete(change.id);
+			case "put-content":
+				return false;
+			case "put-application":
+				if (same(this.applications.get(change.application.id), change.application)) return false;
+				this.applications.set(change.application.id, change.application);
+				return true;
+			case "remove-application":
+				return this.applications.delete(change.id);
+			case "put-deployment":
+				return this.#putDeployment(change.deployment);
+			case "remove-deployment":
+				this.unsettled.deployments.delete(change.id);
+				return this.deployments.delete(change.id);
+			case "put-build": {
+				const known = this.builds.get(change.build.id);
+				return this.#setBuild(known ? { ...change.build, status: known.status } : change.build);
+			}
+			case "build-status": {
+				const known = must(this.builds.get(change.id), "a status belongs to a build that is known");
+				return (
+					isFurther(change.status, known.status) &&
+					this.#setBuild({ ...known, status: change.status })
+				);
+			}
+			case "remove-build":
+				this.unsettled.builds.delete(change.id);
+				return this.builds.delete(change.id);
 		}
+	}
+
+	#putDeployment(deployment: Deployment): boolean {
+		if (same(this.deployments.get(deployment.id), deployment)) return false;
+		this.deployments.set(deployment.id, deployment);
+		if (deployment.outcome === null) this.unsettled.deployments.set(deployment.id, deployment);
+		else this.unsettled.deployments.delete(deployment.id);
+		return true;
+	}
+
+	#setBuild(build: Build): boolean {
+		const known = this.builds.get(build.id);
+		if (same(known, build)) return false;
+		this.builds.set(build.id, build);
+		if (hasEnded(build.status.state)) this.unsettled.builds.delete(build.id);
+		else this.unsettled.builds.set(build.id, build);
+		for (const node of [known?.node, build.node]) if (node) this.#touchedNodes.add(node);
+		return true;
 	}
 
 	#putNode(decided: Node): boolean {
@@ -244,6 +324,8 @@ export class Draft implements Snapshot {
 		this.services.set(service.id, service);
 		if (isSettledService(service)) this.unsettled.services.delete(service.id);
 		else this.unsettled.services.set(service.id, service);
+		if (isScheduled(service)) this.unsettled.schedules.set(service.id, service);
+		else this.unsettled.schedules.delete(service.id);
 		this.#touchedServices.add(service.id);
 		return true;
 	}
@@ -345,6 +427,12 @@ export class Draft implements Snapshot {
 				}
 			}
 		}
+		for (const [id, material] of this.materials.changed()) {
+			if (!material) removals.push({ kind: "remove-material", id });
+			else if (!same(this.#base.materials.get(id), material)) {
+				puts.push({ kind: "put-material", material });
+			}
+		}
 		for (const [id, task] of this.tasks.changed()) {
 			const known = this.#base.tasks.get(id);
 			if (!task) {
@@ -365,6 +453,31 @@ export class Draft implements Snapshot {
 				else if (!lease && this.networks.has(network)) {
 					removals.push({ kind: "remove-lease", network, address });
 				}
+			}
+		}
+		for (const [id, application] of this.applications.changed()) {
+			if (!application) removals.push({ kind: "remove-application", id });
+			else if (!same(this.#base.applications.get(id), application)) {
+				puts.push({ kind: "put-application", application });
+			}
+		}
+		for (const [id, deployment] of this.deployments.changed()) {
+			if (!deployment) removals.push({ kind: "remove-deployment", id });
+			else if (!same(this.#base.deployments.get(id), deployment)) {
+				puts.push({ kind: "put-deployment", deployment });
+			}
+		}
+		for (const [id, build] of this.builds.changed()) {
+			const known = this.#base.builds.get(id);
+			if (!build) {
+				removals.push({ kind: "remove-build", id });
+				continue;
+			}
+			if (!known || !same({ ...known, status: build.status }, build)) {
+				puts.push({ kind: "put-build", build });
+			}
+			if (known && !same(known.status, build.status)) {
+				statuses.push({ kind: "build-status", id, status: build.status });
 			}
 		}
 		return [...removals, ...puts, ...statuses];
@@ -403,5 +516,16 @@ class Overlays<Outer, Inner, Value> {
 
 function withDecisionsOf(known: Node, decided: Node): Node {
 	const { index, meshAddress, spec, specVersion, status, createdMs, updatedMs } = decided;
-	return { ...known, index, meshAddress, spec, specVersion, status, createdMs, updatedMs };
+	const { agentUpdate: _before, ...reported } = known;
+	return {
+		...reported,
+		index,
+		meshAddress,
+		spec,
+		specVersion,
+		status,
+		...(decided.agentUpdate && { agentUpdate: decided.agentUpdate }),
+		createdMs,
+		updatedMs,
+	};
 }

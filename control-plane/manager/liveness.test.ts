@@ -11,6 +11,8 @@ interface Case {
 	readonly since?: number;
 	readonly listening?: number;
 	readonly problems?: readonly string[];
+	/** When its agent was told to go to another program, seconds ago. */
+	readonly told?: number;
 	/** How many of its two peers cannot reach it. */
 	readonly accusers?: number;
 }
@@ -22,6 +24,7 @@ function judged({
 	listening = 1000,
 	problems = [],
 	accusers = 0,
+	told,
 }: Case) {
 	const little = new Little(3);
 	little.settle();
@@ -40,6 +43,9 @@ function judged({
 		...node,
 		description: { ...node.description, problems },
 		leaseUntilMs: nowMs + 15_000 - heard * 1000,
+		...(told !== undefined && {
+			agentUpdate: { version: "2", sha256: "", state: "told", sinceMs: nowMs - told * 1000 },
+		}),
 		status: { state, message: state === "down" ? "before" : "", sinceMs: nowMs - since * 1000 },
 	});
 	const moment = { nowMs, listeningSinceMs: nowMs - listening * 1000, newId: () => "" };
@@ -76,6 +82,9 @@ describe("a node", () => {
 			"down",
 			null,
 		],
+		["may be silent while its agent changes", { state: "ready", heard: 20, told: 25 }, "ready", 35],
+		["also to its peers", { state: "ready", heard: 20, told: 25, accusers: 2 }, "ready", 35],
+		["though not for ever", { state: "ready", heard: 20, told: 60 }, "down", null],
 		["but not while it is heard", { state: "ready", heard: 6, accusers: 2 }, "ready", 1],
 		["nor by the word of half of them", { state: "ready", heard: 8, accusers: 1 }, "ready", 7],
 		[
@@ -145,7 +154,8 @@ describe("when a node is lost", () => {
 		little.settle(30_000);
 		expect(little.tasks("web").at(-1)?.status).toMatchObject({
 			state: "pending",
-			error: "no suitable node (1 node not available for new tasks)",
+			error:
+				"no suitable node (1 node not available for new tasks); smallest change: bring back n1 (not heard for 15 s)",
 		});
 		little.silent.clear();
 		little.settle(30_000);

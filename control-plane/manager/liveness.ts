@@ -5,11 +5,10 @@
 
 import type { Moment } from "../../model/change.ts";
 import type { NodeId } from "../../model/id.ts";
-import type { Node } from "../../model/node.ts";
+import { type Node, nodeName } from "../../model/node.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { isMeantToRun } from "../../model/task.ts";
 import { isTerminal } from "../../model/taskstate.ts";
-import { nameOf } from "./allocator/ipam.ts";
 import type { Draft } from "./draft.ts";
 import { setStatus } from "./orchestrator/slot.ts";
 
@@ -18,6 +17,8 @@ import { setStatus } from "./orchestrator/slot.ts";
  * more are for a machine that is merely busy, whose peers may well call it silent too.
  */
 const silenceMs = 7_000;
+/** Once told to, an agent loads its new program, tries it, and is started once or twice. */
+const excusedMs = 60_000;
 
 /** True if a node went down or came up: others' votes may count differently then. */
 export function watchNodes(draft: Draft, moment: Moment): boolean {
@@ -51,7 +52,7 @@ export function nextVerdictMs(
 		const { nodeTimeoutMs } = snapshot.cluster;
 		const atMs = votes.isOutvoted(node)
 			? silentAtMs(snapshot, moment, node)
-			: Math.max(node.leaseUntilMs, moment.listeningSinceMs + nodeTimeoutMs);
+			: Math.max(node.leaseUntilMs, moment.listeningSinceMs + nodeTimeoutMs, excusedUntilMs(node));
 		if (next === null || atMs < next) next = atMs;
 	}
 	return next;
@@ -70,7 +71,8 @@ function judge(
 	const isHeard = leaseUntilMs > nowMs;
 	const [problem] = description.problems;
 	if (status.state === "ready") {
-		if (!isHeard && nowMs >= listeningSinceMs + nodeTimeoutMs) {
+		const isExcused = nowMs < Math.max(listeningSinceMs + nodeTimeoutMs, excusedUntilMs(node));
+		if (!isHeard && !isExcused) {
 			return { state: "down", message: `not heard for ${nodeTimeoutMs / 1000} s` };
 		}
 		if (problem !== undefined) return { state: "down", message: problem };
@@ -92,7 +94,14 @@ function judge(
 }
 
 function silentAtMs({ cluster }: Snapshot, { listeningSinceMs }: Moment, node: Node): number {
-	return Math.max(node.leaseUntilMs - cluster.nodeTimeoutMs, listeningSinceMs) + silenceMs;
+	const silentMs =
+		Math.max(node.leaseUntilMs - cluster.nodeTimeoutMs, listeningSinceMs) + silenceMs;
+	return Math.max(silentMs, excusedUntilMs(node));
+}
+
+/** An agent that goes to another program ends, and perhaps falls back: its tasks run on. */
+function excusedUntilMs({ agentUpdate }: Node): number {
+	return agentUpdate?.state === "told" ? agentUpdate.sinceMs + excusedMs : 0;
 }
 
 interface Votes {
@@ -127,7 +136,7 @@ export function writeOff(draft: Draft, moment: Moment, id: NodeId): void {
 	const node = draft.nodes.get(id);
 	if (node && node.status.state !== "down") return;
 	const message = node
-		? `node ${nameOf(node)} is down: ${node.status.message}`
+		? `node ${nodeName(node)} is down: ${node.status.message}`
 		: "its node was removed";
 	for (const task of [...draft.tasksOfNode(id).values()]) {
 		if (isMeantToRun(task) || isTerminal(task.status.state)) continue;

@@ -7,7 +7,7 @@ import { isMeantToRun, type Task } from "../../model/task.ts";
 import { admit, pendingMessage } from "./allocator/allocate.ts";
 import type { Draft } from "./draft.ts";
 import { compareText, setStatus } from "./orchestrator/slot.ts";
-import { eligible, schedule } from "./scheduler/schedule.ts";
+import { type Placed, schedule, scheduleOn, type Unplaced } from "./scheduler/schedule.ts";
 
 export function placeTasks(draft: Draft, moment: Moment): void {
 	const waiting = [...draft.unsettled.tasks.values()]
@@ -22,25 +22,24 @@ export function placeTasks(draft: Draft, moment: Moment): void {
 		);
 	for (const task of waiting) {
 		if (task.node === null) continue;
-		const reason = refusal(draft, task, task.node);
-		if (reason === undefined) assign(draft, moment, task, task.node);
-		else keepWaiting(draft, moment, task, reason);
+		settle(draft, moment, task, outcomeOn(draft, task, task.node));
 	}
 	const free = waiting.filter((task) => task.node === null);
 	if (free.length === 0) return;
 	const outcomes = schedule(draft, free);
 	for (const task of free) {
 		const outcome = outcomes.get(task.id);
-		if (outcome?.kind === "placed") assign(draft, moment, task, outcome.node);
-		else if (outcome) keepWaiting(draft, moment, task, outcome.reason);
+		if (outcome) settle(draft, moment, task, outcome);
 	}
 }
 
 /** A task of a global service, whose node is given. */
-function refusal(draft: Draft, task: Task, id: NodeId): string | undefined {
+function outcomeOn(draft: Draft, task: Task, id: NodeId): Placed | Unplaced {
 	const service = draft.services.get(task.service);
 	const node = draft.nodes.get(id);
-	return service && node ? eligible(draft, service, node) : "its node was removed";
+	return service && node
+		? scheduleOn(draft, service, node)
+		: { kind: "unplaced", reason: "its node was removed" };
 }
 
 /** Without them the allocator has said why it waits. */
@@ -52,13 +51,18 @@ function hasAddresses(snapshot: Snapshot, task: Task): boolean {
 	return ports.every(({ mode }) => mode === "host");
 }
 
-function assign(draft: Draft, moment: Moment, task: Task, node: NodeId): void {
-	const reason = admit(draft, task, node);
+function settle(draft: Draft, moment: Moment, task: Task, outcome: Placed | Unplaced): void {
+	if (outcome.kind === "unplaced") {
+		keepWaiting(draft, moment, task, outcome.reason);
+		return;
+	}
+	const { kind: _placed, ...place } = outcome;
+	const reason = admit(draft, task, place.node);
 	if (reason !== undefined) {
 		keepWaiting(draft, moment, task, reason);
 		return;
 	}
-	draft.put({ kind: "put-task", task: { ...task, node, tablesRevision: draft.landing } });
+	draft.put({ kind: "put-task", task: { ...task, ...place, tablesRevision: draft.landing } });
 	const assigned = draft.tasks.get(task.id);
 	if (!assigned) return;
 	setStatus(draft, moment, assigned, {

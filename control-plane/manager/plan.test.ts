@@ -164,7 +164,7 @@ describe("a global service", () => {
 		little.create("agent", { mode: "global", template: { reservations } });
 		little.settle();
 		expect(lines(little)).toEqual([
-			"agent.n1#1 on n1 pending/running (no suitable node (insufficient resources on 1 node))",
+			"agent.n1#1 on n1 pending/running (no suitable node (insufficient resources on 1 node); smallest change: docker service update --reserve-cpu 1 agent)",
 			"agent.n2#1 on n2 running/running serving",
 			"big.1#1 on n1 running/running serving",
 		]);
@@ -180,7 +180,8 @@ test("a task moves when its node no longer meets the constraints", () => {
 	little.facts.setNode({ ...node, description });
 	little.settle();
 	expect(lines(little).at(-1)).toBe(
-		"web.1#2 nowhere pending/running (no suitable node (scheduling constraints not satisfied on 2 nodes))",
+		"web.1#2 nowhere pending/running (no suitable node (scheduling constraints not satisfied on 2 nodes); " +
+			'smallest change: docker service update --constraint-rm "node.hostname==n1" web)',
 	);
 });
 

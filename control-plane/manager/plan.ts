@@ -6,10 +6,12 @@
 import type { Change, Moment, Plan, Scope } from "../../model/change.ts";
 import type { NodeId, ServiceId } from "../../model/id.ts";
 import { quarantineMs } from "../../model/network.ts";
-import type { Service } from "../../model/service.ts";
+import { isToBeEmptied } from "../../model/node.ts";
+import { isGlobal, type Service } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { isMeantToRun } from "../../model/task.ts";
 import { isBefore, isTerminal } from "../../model/taskstate.ts";
+import { updateAgents } from "./agents.ts";
 import {
 	allocateNetworks,
 	allocateNode,
@@ -19,14 +21,22 @@ import {
 	servicesWithoutVip,
 } from "./allocator/allocate.ts";
 import type { Cursor } from "./allocator/ipam.ts";
+import { forgetContents } from "./contents.ts";
 import { Draft } from "./draft.ts";
 import { nextVerdictMs, watchNodes, writeOff } from "./liveness.ts";
+import { nextCalmMs } from "./orchestrator/rebalance.ts";
 import { windDown } from "./orchestrator/removal.ts";
 import { reconcileService } from "./orchestrator/service.ts";
 import { nextUpdateMs } from "./orchestrator/update.ts";
 import { placeTasks } from "./place-tasks.ts";
 import { reap } from "./reaper.ts";
 import { decideServing } from "./serving.ts";
+
+export interface Planner {
+	plan(snapshot: Snapshot, moment: Moment, scope: Scope): Plan;
+	/** What the planner adds to changes that are about to be made. */
+	planAfter(snapshot: Snapshot, changes: readonly Change[], moment: Moment, scope: Scope): Plan;
+}
 
 export function plan(snapshot: Snapshot, moment: Moment, scope: Scope = "all"): Plan {
 	return planDraft(new Draft(snapshot), moment, scope);
@@ -60,16 +70,25 @@ function planDraft(draft: Draft, moment: Moment, scope: Scope): Plan {
 	let round: Round = roundOf(draft, scope);
 	// Who is there follows from reports and the time alone: no other part has a say in it.
 	for (let count = 0; count < maxRounds && watchNodes(draft, moment); count++);
+	const agentsMs = updateAgents(draft, moment, scope);
 	for (let count = 0; count < maxRounds; count++) {
 		const before = draft.edits;
 		planRound(draft, moment, round);
 		if (draft.edits === before) {
-			return { changes: draft.changes(), wakeAtMs: wakeAtMs(draft, moment, scope) };
+			forgetContents(draft);
+			return {
+				changes: draft.changes(),
+				wakeAtMs: earlier(wakeAtMs(draft, moment, scope), agentsMs),
+			};
 		}
 		const { services, nodes } = draft.takeTouched();
 		round = { services, nodes };
 	}
 	return { changes: draft.changes(), wakeAtMs: moment.nowMs + againMs };
+}
+
+function earlier(one: number | null, other: number | null): number | null {
+	return one === null || other === null ? (one ?? other) : Math.min(one, other);
 }
 
 interface Round {
@@ -85,8 +104,8 @@ function roundOf(draft: Draft, scope: Scope): Round {
 function planRound(draft: Draft, moment: Moment, round: Round): void {
 	const relieved = servicesWithoutVip(draft, endQuarantine(draft, moment));
 	const hasNewNetwork = allocateNetworks(draft);
-	const nodes = new Set([...round.nodes, ...draft.peekTouched().nodes]);
-	for (const [service, where] of dueServices(draft, round, nodes, relieved)) {
+	const nodes = new Set([...round.nodes, ...draft.peekTouched().nodes, ...vanishedNodes(draft)]);
+	for (const [service, where] of dueServices(draft, moment, round, nodes, relieved)) {
 		if (service.removing) windDown(draft, service);
 		else reconcileService(draft, moment, service, where);
 		const now = draft.services.get(service.id);
@@ -108,15 +127,26 @@ function planRound(draft: Draft, moment: Moment, round: Round): void {
 	}
 }
 
+/** Nodes that are there no more, with tasks that nobody has written off: among all nodes they are not. */
+function vanishedNodes(draft: Draft): NodeId[] {
+	return [...draft.unsettled.tasks.values()].flatMap(({ node, status }) =>
+		node !== null && !draft.nodes.has(node) && !isTerminal(status.state) ? [node] : [],
+	);
+}
+
 /** Services to be looked at, and for global ones the nodes on which they may lack a task. */
 function dueServices(
 	draft: Draft,
+	{ nowMs }: Moment,
 	round: Round,
 	nodes: ReadonlySet<NodeId>,
 	relieved: readonly ServiceId[],
 ): Map<Service, ReadonlySet<NodeId> | "all"> {
 	const due = new Set([...round.services, ...relieved]);
 	for (const id of draft.unsettled.services.keys()) due.add(id);
+	for (const { id, job } of draft.unsettled.schedules.values()) {
+		if ((job?.nextMs ?? nowMs) <= nowMs) due.add(id);
+	}
 	for (const task of draft.unsettled.tasks.values()) {
 		// One held back may have to wait no longer, one that ended needs a successor, and one without a node may wait
 		// for what its service has not got.
@@ -136,8 +166,9 @@ function dueServices(
 	}
 	if (nodes.size === 0) return found;
 	for (const service of draft.services.values()) {
-		const isGlobal = service.spec.mode.kind === "global";
-		if (isGlobal && !found.has(service)) found.set(service, nodes);
+		const { mode, rebalance } = service.spec;
+		const mindsNodes = isGlobal(mode) || rebalance !== undefined;
+		if (mindsNodes && !found.has(service)) found.set(service, nodes);
 	}
 	return found;
 }
@@ -145,7 +176,7 @@ function dueServices(
 /** A node that takes tasks as before moves none of them. Constraints are looked at by the service's own turn. */
 function isAffected(draft: Draft, id: NodeId, service: ServiceId): boolean {
 	const node = draft.nodes.get(id);
-	if (node?.status.state !== "ready" || node.spec.availability === "drain") return true;
+	if (node?.status.state !== "ready" || isToBeEmptied(node)) return true;
 	const template = draft.services.get(service)?.spec.template;
 	return (template?.placement.constraints.length ?? 0) > 0;
 }
@@ -153,14 +184,15 @@ function isAffected(draft: Draft, id: NodeId, service: ServiceId): boolean {
 /** When time alone would change the plan. Nodes outside the scope have said so before. */
 function wakeAtMs(draft: Draft, moment: Moment, scope: Scope): number | null {
 	const { nowMs } = moment;
-	const nodes = scope === "all" ? draft.nodes.keys() : scope.nodes;
-	const times: (number | null)[] = [nextVerdictMs(draft, moment, nodes)];
+	const nodes = scope === "all" ? [...draft.nodes.keys()] : scope.nodes;
+	const times = [nextVerdictMs(draft, moment, nodes), nextCalmMs(draft, moment, nodes)];
 	for (const task of draft.unsettled.tasks.values()) {
 		if (task.desired === "ready" && task.startAfterMs > nowMs) times.push(task.startAfterMs);
 	}
 	for (const { releasedMs } of draft.unsettled.leases.values()) {
 		times.push(releasedMs + quarantineMs);
 	}
+	for (const { job } of draft.unsettled.schedules.values()) times.push(job?.nextMs ?? null);
 	for (const service of draft.unsettled.services.values()) {
 		times.push(nextUpdateMs(draft, service, nowMs));
 	}

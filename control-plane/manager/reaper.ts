@@ -8,6 +8,7 @@ import { isTerminal } from "../../model/taskstate.ts";
 import { networksOf, releaseSlot, settleAddresses } from "./allocator/allocate.ts";
 import { release } from "./allocator/ipam.ts";
 import type { Draft } from "./draft.ts";
+import { completes } from "./orchestrator/job.ts";
 import { type Slot, slotsOf } from "./orchestrator/slot.ts";
 
 export function reap(draft: Draft, moment: Moment, service: Service): void {
@@ -28,7 +29,10 @@ export function reap(draft: Draft, moment: Moment, service: Service): void {
 	forgetTemplates(draft, moment, service);
 }
 
-/** A slot keeps its last task at least: how that ended says whether there is to be another. */
+/**
+ * A slot keeps its last task at least: how that ended says whether there is to be another. A job's run keeps those that
+ * completed, whatever came after them: they are what says that the slot is done.
+ */
 function forgetTasks(draft: Draft, service: Service, slot: Slot): Slot["tasks"] {
 	const { maxAttempts } = service.spec.template.restart;
 	const history = Math.max(
@@ -37,13 +41,18 @@ function forgetTasks(draft: Draft, service: Service, slot: Slot): Slot["tasks"] 
 		maxAttempts > 0 ? maxAttempts + 1 : 0,
 		// So is an update's progress.
 		isSettled(service) ? 0 : 1,
+		// And whether a move was tried and failed.
+		service.spec.rebalance ? 1 : 0,
 		slot.tasks.some(isMeantToRun) ? 0 : 1,
 	);
 	const kept: Slot["tasks"][number][] = [];
 	let finished = 0;
 	for (const task of slot.tasks) {
 		const isOver = isTerminal(task.status.state) && !isMeantToRun(task);
-		const isNeeded = !isOver || (task.desired !== "remove" && finished < history);
+		// Also in a slot that was scaled away: it may be wanted again while the run goes on.
+		const isDone = slot.number > 0 && !service.removing && completes(service, task);
+		const isKept = finished < history || completes(service, task);
+		const isNeeded = !isOver || isDone || (task.desired !== "remove" && isKept);
 		if (isOver) finished++;
 		if (isNeeded) kept.push(task);
 		else draft.put({ kind: "remove-task", id: task.id });

@@ -96,6 +96,34 @@ function showChange(snapshot: Snapshot, change: Change): string {
 			return `${taskLabel(snapshot, snapshot.tasks.get(change.id))} is ${showStatus(change.status)}`;
 		case "remove-task":
 			return `remove task ${taskLabel(snapshot, snapshot.tasks.get(change.id))}`;
+		case "put-material": {
+			const { kind, name, versions } = change.material;
+			return `put ${kind} ${name} ${versions.map(({ number }) => number).join(",")}`;
+		}
+		case "remove-material": {
+			const material = snapshot.materials.get(change.id);
+			return material ? `remove ${material.kind} ${material.name}` : `remove material ${change.id}`;
+		}
+		case "put-content": {
+			const { material, version } = change.content;
+			return `put content ${snapshot.materials.get(material)?.name ?? material} ${version}`;
+		}
+		case "put-application":
+			return `put application ${change.application.spec.name}`;
+		case "remove-application":
+			return `remove application ${snapshot.applications.get(change.id)?.spec.name ?? change.id}`;
+		case "put-deployment": {
+			const { number, environment, phase, outcome } = change.deployment;
+			return `put deployment #${number} to ${environment}: ${outcome ?? phase}`;
+		}
+		case "remove-deployment":
+			return `remove deployment #${snapshot.deployments.get(change.id)?.number ?? change.id}`;
+		case "put-build":
+			return `put build ${change.build.commit.slice(0, 7)} ${change.build.desired}`;
+		case "build-status":
+			return `build ${change.id} is ${change.status.state}`;
+		case "remove-build":
+			return `remove build ${change.id}`;
 	}
 }
 

@@ -17,7 +17,7 @@ import {
 import type { NodeId } from "../../../model/id.ts";
 import { invariant, must } from "../../../model/invariant.ts";
 import { gatewayHolder, type Network } from "../../../model/network.ts";
-import type { Node } from "../../../model/node.ts";
+import { nodeName } from "../../../model/node.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
 import type { Draft } from "../draft.ts";
 
@@ -73,14 +73,10 @@ function takenRanges(snapshot: Ranges, except?: Network["id"]): Taken[] {
 	add(meshRange, `the range of the nodes' mesh (${meshRange})`);
 	for (const node of snapshot.nodes.values()) {
 		for (const route of node.description.routes) {
-			add(route, `${route}, which node ${nameOf(node)} has a route to`);
+			add(route, `${route}, which node ${nodeName(node)} has a route to`);
 		}
 	}
 	return taken;
-}
-
-export function nameOf(node: Node): string {
-	return node.spec.name || node.description.hostname;
 }
 
 /** Sweeps the pool once, past each range that is in the way. */

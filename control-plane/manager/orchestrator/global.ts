@@ -5,7 +5,7 @@
 
 import type { Moment } from "../../../model/change.ts";
 import type { NodeId } from "../../../model/id.ts";
-import type { Node } from "../../../model/node.ts";
+import { isToBeEmptied, type Node } from "../../../model/node.ts";
 import type { Service } from "../../../model/service.ts";
 import type { Draft } from "../draft.ts";
 import { mayStay } from "../scheduler/schedule.ts";
@@ -39,6 +39,6 @@ export function reconcileGlobal(
 
 function fill(draft: Draft, moment: Moment, service: Service, slot: Slot, node: Node): void {
 	const { status, spec } = node;
-	if (status.state !== "ready" || spec.availability !== "active") return;
+	if (status.state !== "ready" || spec.availability !== "active" || isToBeEmptied(node)) return;
 	if (mayStay(draft, service, node)) createTask(draft, moment, service, slot);
 }

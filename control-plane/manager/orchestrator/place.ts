@@ -1,6 +1,7 @@
 // Whether a task may stay where it is.
 
 import type { NodeId } from "../../../model/id.ts";
+import { isToBeEmptied } from "../../../model/node.ts";
 import type { Service } from "../../../model/service.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
 import { mayStay } from "../scheduler/schedule.ts";
@@ -21,7 +22,7 @@ export function placesOf(snapshot: Snapshot, service: Service): (node: NodeId | 
 		const may =
 			node !== undefined &&
 			node.status.state === "ready" &&
-			node.spec.availability !== "drain" &&
+			!isToBeEmptied(node) &&
 			(!isPicky || mayStay(snapshot, service, node));
 		known.set(id, may);
 		return may;

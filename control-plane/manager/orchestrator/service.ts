@@ -1,11 +1,15 @@
-// One service: its slots filled, its updates under way, what was held back let run.
+// One service: its slots filled, its updates or its schedule under way, what was held back let run.
 
 import type { Moment } from "../../../model/change.ts";
 import type { NodeId } from "../../../model/id.ts";
-import type { Service } from "../../../model/service.ts";
+import { isJob, type Service } from "../../../model/service.ts";
 import type { Draft } from "../draft.ts";
 import { reconcileGlobal } from "./global.ts";
+import { reconcileJob } from "./job.ts";
+import { rebalance } from "./rebalance.ts";
 import { reconcileReplicated } from "./replicated.ts";
+import { followRollout } from "./rollout.ts";
+import { keepSchedule } from "./schedule.ts";
 import { letRun, slotsOf } from "./slot.ts";
 import { updateService } from "./update.ts";
 
@@ -17,8 +21,15 @@ export function reconcileService(
 	where: ReadonlySet<NodeId> | "all",
 ): void {
 	const { mode } = service.spec;
-	if (mode.kind === "replicated") reconcileReplicated(draft, moment, service, mode.replicas);
-	else reconcileGlobal(draft, moment, service, where);
-	updateService(draft, moment, service);
+	if (isJob(mode)) {
+		keepSchedule(draft, moment, service);
+		reconcileJob(draft, moment, draft.services.get(service.id) ?? service, mode, where);
+	} else {
+		if (mode.kind === "replicated") reconcileReplicated(draft, moment, service, mode.replicas);
+		else reconcileGlobal(draft, moment, service, where);
+		updateService(draft, moment, service);
+		followRollout(draft, moment, service.id);
+		rebalance(draft, moment, draft.services.get(service.id) ?? service);
+	}
 	letRun(draft, moment, slotsOf(service, draft.tasksOfService(service.id).values()));
 }

@@ -2,8 +2,14 @@
 
 import type { Moment } from "../../../model/change.ts";
 import type { NodeId, TaskId } from "../../../model/id.ts";
-import type { Service } from "../../../model/service.ts";
-import { isMeantToRun, type Task, type TaskStatus, unstarted } from "../../../model/task.ts";
+import { isGlobal, type Service } from "../../../model/service.ts";
+import {
+	isHealthy,
+	isMeantToRun,
+	type Task,
+	type TaskStatus,
+	unstarted,
+} from "../../../model/task.ts";
 import { isBefore, isTerminal, type TaskState } from "../../../model/taskstate.ts";
 import type { Draft } from "../draft.ts";
 
@@ -17,8 +23,8 @@ export interface Slot {
 
 /** By number, then by node. */
 export function slotsOf(service: Service, tasks: Iterable<Task>): Slot[] {
-	const isGlobal = service.spec.mode.kind === "global";
-	const groups = Map.groupBy(tasks, (task) => (isGlobal ? task.node : task.slot));
+	const byNode = isGlobal(service.spec.mode);
+	const groups = Map.groupBy(tasks, (task) => (byNode ? task.node : task.slot));
 	return [...groups]
 		.map(([place, group]) => ({
 			number: typeof place === "number" ? place : 0,
@@ -29,6 +35,11 @@ export function slotsOf(service: Service, tasks: Iterable<Task>): Slot[] {
 }
 
 export const meantToRun = (slot: Slot): Task[] => slot.tasks.filter(isMeantToRun);
+
+/** It does its work, and every node knows. */
+export function isUp(task: Task): boolean {
+	return task.serving && task.status.state === "running" && isHealthy(task.status);
+}
 
 export interface Start {
 	/** 0 is at once. */
@@ -55,6 +66,7 @@ export function createTask(
 			slot: slot.number,
 			node: slot.node,
 			templateVersion: service.templateVersion,
+			...(service.job && { iteration: service.job.iteration }),
 			generation: slot.tasks.reduce((most, { generation }) => Math.max(most, generation), 0) + 1,
 			desired: inTheWay || start.afterMs > moment.nowMs ? "ready" : "running",
 			attachments: [],

@@ -2,6 +2,7 @@
 
 import { describe, expect, test } from "bun:test";
 import type { UpdatePolicy } from "../../../model/service.ts";
+import type { Task } from "../../../model/task.ts";
 import { Little } from "../../../test/build.ts";
 import { check } from "../checks.ts";
 
@@ -121,6 +122,78 @@ describe("an update", () => {
 		little.scale("web", 6);
 		expect(watch(little, 30_000).states).toEqual(["none"]);
 		expect(little.running("web")).toHaveLength(6);
+	});
+
+	test("begun anew by a change of the count takes no second slot beside the one that it has down", () => {
+		const little = running({});
+		little.image("web", "new");
+		little.turn();
+		expect(little.running("web")).toHaveLength(3);
+		little.nowMs += 1_000;
+		little.scale("web", 5);
+		const seen = watch(little);
+		expect(seen.fewest).toBeGreaterThanOrEqual(3);
+		expect(seen.states).toEqual(["updating", "completed"]);
+		expect(little.running("web")).toHaveLength(5);
+	});
+
+	test("begins with the slot that is down, wherever it stands", () => {
+		const little = running({ failureAction: "rollback" });
+		const isThirdOf = (slot: number, version: number) => slot === 3 && version === 2;
+		little.fate = ({ slot, templateVersion }) =>
+			isThirdOf(slot, templateVersion) ? "failed" : undefined;
+		little.image("web", "fails in the third");
+		const seen = watch(little);
+		expect(seen.states).toEqual(["updating", "rollback_started", "rollback_completed"]);
+		expect(seen.fewest).toBe(3);
+	});
+
+	test.each<readonly [string, Partial<UpdatePolicy>, number]>([
+		["within the ratio", { maxFailureRatio: 0.5 }, 2],
+		["whatever fails", { failureAction: "continue" }, 4],
+	])("counts slots that fail as done, %s, and is completed", (_name, words, failing) => {
+		const little = running({ ...words, delayMs: 1_000 });
+		const isFailing = ({ slot, templateVersion }: Task) => slot <= failing && templateVersion === 2;
+		little.fate = (task) => (isFailing(task) ? "failed" : undefined);
+		little.image("web", "fails in some");
+		const seen = watch(little, 60_000);
+		expect(seen.states).toEqual(["updating", "completed"]);
+		const [rollout] = little.service("web").rollouts ?? [];
+		expect(rollout).toMatchObject({
+			outcome: "succeeded",
+			progress: { updated: 4 - failing, total: 4 },
+			reason: `${failing} of 4 slots are not up, which the update's policy allows`,
+		});
+		expect(rollout?.failure?.slot).toBe(1);
+		// What failed is tried again as any task is.
+		little.fate = () => undefined;
+		little.settle(120_000);
+		expect(little.running("web")).toHaveLength(4);
+		expect(little.service("web").updateStatus?.state).toBe("completed");
+	});
+
+	test("one slot more than the ratio is a failure", () => {
+		const little = running({ maxFailureRatio: 0.5 });
+		const isFailing = ({ slot, templateVersion }: Task) => slot <= 3 && templateVersion === 2;
+		little.fate = (task) => (isFailing(task) ? "failed" : undefined);
+		little.image("web", "fails in three");
+		expect(watch(little, 60_000).states).toEqual(["updating", "paused"]);
+		expect(little.running("web").map(({ slot }) => slot)).toEqual([4]);
+	});
+
+	test("that starts the new first leaves the old one where the new fails, until one is up", () => {
+		const little = running({ order: "start-first", maxFailureRatio: 0.5 });
+		const isFailing = ({ slot, templateVersion }: Task) => slot === 2 && templateVersion === 2;
+		little.fate = (task) => (isFailing(task) ? "failed" : undefined);
+		little.image("web", "fails in the second");
+		const seen = watch(little, 200_000);
+		expect(seen).toMatchObject({ fewest: 4, states: ["updating", "completed"] });
+		const versions = () => little.running("web").map(({ templateVersion }) => templateVersion);
+		expect(versions()).toEqual([2, 1, 2, 2]);
+		little.fate = () => undefined;
+		expect(watch(little, 120_000)).toMatchObject({ fewest: 4, states: ["completed"] });
+		expect(versions()).toEqual([2, 2, 2, 2]);
+		expect(little.service("web").rollouts).toHaveLength(1);
 	});
 
 	test("is overtaken by the next", () => {

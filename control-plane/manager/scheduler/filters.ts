@@ -1,19 +1,35 @@
 // Which nodes a task may run on, and in Docker's own words why it may not run on the others.
 
+import type { NodeId, ServiceId } from "../../../model/id.ts";
 import { must } from "../../../model/invariant.ts";
 import type { Node } from "../../../model/node.ts";
 import type { TemplateVersion } from "../../../model/service.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
 import { architectureOf, type Constraint, parseConstraint, satisfies } from "./constraint.ts";
-import { hostPortKey, type NodeInfo } from "./nodeinfo.ts";
+import { countOf, hostPortKey, type NodeInfo } from "./nodeinfo.ts";
 
 /** What all tasks of one template ask of a node. */
 export interface Demand extends Pick<TemplateVersion, "service" | "template" | "hostPorts"> {
 	readonly constraints: readonly Constraint[];
 	readonly hostPortKeys: readonly string[];
+	/** The service's. */
+	readonly name: string;
+	/** A task of the service had the same image there, so the next one needs no room for it. */
+	hasImageOn(node: NodeId): boolean;
 }
 
+export type FilterName =
+	| "ready"
+	| "disk"
+	| "resources"
+	| "plugins"
+	| "constraints"
+	| "platforms"
+	| "hostPorts"
+	| "maxReplicas";
+
 export interface Filter {
+	readonly name: FilterName;
 	/** `ofService` counts the tasks of the demanding service that are meant to run on the node. */
 	admits(demand: Demand, info: NodeInfo, ofService: number): boolean;
 	explain(nodes: number): string;
@@ -23,42 +39,66 @@ const on = (what: string) => (nodes: number) =>
 	`${what} on ${nodes} ${nodes === 1 ? "node" : "nodes"}`;
 
 const ready: Filter = {
+	name: "ready",
 	admits: (_demand, { node }) => isAvailable(node),
 	explain: (nodes) => `${nodes} ${nodes === 1 ? "node" : "nodes"} not available for new tasks`,
 };
 
+/** A task that comes back to its node, after a crash or a reboot, takes nothing that it did not have. */
+const disk: Filter = {
+	name: "disk",
+	admits: (demand, { node }) => !node.description.diskFull || demand.hasImageOn(node.id),
+	explain: on("disk full"),
+};
+
 const resources: Filter = {
-	admits: ({ template: { reservations } }, info) =>
+	name: "resources",
+	admits: ({ template: { reservations, genericReservations = {} } }, info) =>
 		(reservations.nanoCpus === 0 || reservations.nanoCpus <= info.holdings.freeNanoCpus) &&
-		(reservations.memoryBytes === 0 || reservations.memoryBytes <= info.holdings.freeMemoryBytes),
+		(reservations.memoryBytes === 0 || reservations.memoryBytes <= info.holdings.freeMemoryBytes) &&
+		Object.entries(genericReservations).every(
+			([kind, count]) => count <= countOf(info.holdings.freeGeneric.get(kind)),
+		),
 	explain: on("insufficient resources"),
 };
 
-const plugins: Filter = { admits: hasPlugins, explain: on("missing plugin") };
+const plugins: Filter = {
+	name: "plugins",
+	admits: (demand, { node }) => missingPlugins(demand, node).length === 0,
+	explain: on("missing plugin"),
+};
 
 const constraints: Filter = {
+	name: "constraints",
 	admits: (demand, { node }) =>
 		demand.constraints.every((constraint) => satisfies(node, constraint)),
 	explain: on("scheduling constraints not satisfied"),
 };
 
-const platforms: Filter = { admits: hasPlatform, explain: on("unsupported platform") };
+const platforms: Filter = {
+	name: "platforms",
+	admits: hasPlatform,
+	explain: on("unsupported platform"),
+};
 
 const hostPorts: Filter = {
+	name: "hostPorts",
 	admits: (demand, info) => demand.hostPortKeys.every((key) => !info.holdings.hostPorts.has(key)),
 	explain: on("host-mode port already in use"),
 };
 
 const maxReplicas: Filter = {
+	name: "maxReplicas",
 	admits: ({ template }, _info, ofService) =>
 		template.placement.maxReplicasPerNode === 0 ||
 		ofService < template.placement.maxReplicasPerNode,
 	explain: () => "max replicas per node limit exceed",
 };
 
-/** Docker's order: a node that fails several is counted under the first. */
+/** Docker's order, with the disk, of which Docker knows nothing: a node that fails several is counted under the first. */
 const pipeline: readonly Filter[] = [
 	ready,
+	disk,
 	resources,
 	plugins,
 	constraints,
@@ -70,6 +110,11 @@ const pipeline: readonly Filter[] = [
 /** The first filter that turns the node away; undefined if the task may run there. */
 export function refusalOf(demand: Demand, info: NodeInfo, ofService: number): Filter | undefined {
 	return pipeline.find((filter) => !filter.admits(demand, info, ofService));
+}
+
+/** All that turn the node away. */
+export function refusalsOf(demand: Demand, info: NodeInfo, ofService: number): Filter[] {
+	return pipeline.filter((filter) => !filter.admits(demand, info, ofService));
 }
 
 /** `no suitable node (scheduling constraints not satisfied on 2 nodes; insufficient resources on 1 node)` */
@@ -107,12 +152,27 @@ export function demandOf(
 			.map(parseConstraint)
 			.filter((constraint) => constraint.kind === "constraint"),
 		hostPortKeys: hostPorts.map(hostPortKey).filter((key) => key !== undefined),
+		name: snapshot.services.get(service)?.spec.name ?? service,
+		hasImageOn: (node) => hadImage(snapshot, service, template.container.image, node),
 	};
+}
+
+/** Only asked of nodes whose disk is full. */
+function hadImage(snapshot: Snapshot, service: ServiceId, image: string, node: NodeId): boolean {
+	return [...snapshot.tasksOfService(service).values()].some(
+		(task) =>
+			task.node === node &&
+			task.status.containerId !== "" &&
+			snapshot.template(service, task.templateVersion)?.template.container.image === image,
+	);
 }
 
 function isAvailable({ status, spec, description }: Node): boolean {
 	return (
-		status.state === "ready" && spec.availability === "active" && description.problems.length === 0
+		status.state === "ready" &&
+		spec.availability === "active" &&
+		!description.goingDown &&
+		description.problems.length === 0
 	);
 }
 
@@ -120,19 +180,27 @@ function meetsConstraints(demand: Demand, { node }: Pick<NodeInfo, "node">): boo
 	return demand.constraints.every((constraint) => satisfies(node, constraint));
 }
 
-function hasPlugins({ template }: Demand, { node }: NodeInfo): boolean {
-	const { mounts } = template.container;
+/** `volume driver NAME`, `log driver NAME`. */
+export function missingPlugins({ template }: Demand, { description }: Node): string[] {
+	const { plugins } = description;
 	const has = (type: string, name: string) =>
-		node.description.plugins.some(
+		plugins.some(
 			(plugin) =>
 				plugin.type === type && (plugin.name === name || plugin.name === `${name}:latest`),
 		);
-	const drivers = mounts.map((mount) => mount.volume?.driver ?? "");
-	if (!drivers.every((name) => name === "" || name === "local" || has("Volume", name)))
-		return false;
+	const drivers = template.container.mounts.map((mount) => mount.volume?.driver ?? "");
+	const missing = new Set(
+		drivers
+			.filter((name) => name !== "" && name !== "local" && !has("Volume", name))
+			.map((name) => `volume driver ${name}`),
+	);
+	const { logDriver } = template;
 	// An engine that lists no log drivers at all is too old to say.
-	const logs = node.description.plugins.some(({ type }) => type === "Log");
-	return !logs || !template.logDriver || has("Log", template.logDriver.name);
+	const listsLogs = plugins.some(({ type }) => type === "Log");
+	if (listsLogs && logDriver && !has("Log", logDriver.name)) {
+		missing.add(`log driver ${logDriver.name}`);
+	}
+	return [...missing];
 }
 
 function hasPlatform({ template }: Demand, { node }: Pick<NodeInfo, "node">): boolean {

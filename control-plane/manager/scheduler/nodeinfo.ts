@@ -6,7 +6,7 @@
 import type { NodeId, ServiceId } from "../../../model/id.ts";
 import { must } from "../../../model/invariant.ts";
 import { isInPlace, isLessBusy, type Load, rankAmong } from "../../../model/load.ts";
-import type { Node } from "../../../model/node.ts";
+import type { GenericResources, Node } from "../../../model/node.ts";
 import type { PortSpec, TaskTemplate } from "../../../model/service.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
 
@@ -22,6 +22,8 @@ export interface NodeInfo {
 export interface Holdings {
 	freeNanoCpus: number;
 	freeMemoryBytes: number;
+	/** Of generic resources what is left of each kind: the names, or how many. */
+	readonly freeGeneric: Map<string, readonly string[] | number>;
 	/** `tcp/8080` */
 	readonly hostPorts: Set<string>;
 }
@@ -111,6 +113,7 @@ function holdingsOf(snapshot: Snapshot, node: Node, without: ServiceId | undefin
 	const holdings = {
 		freeNanoCpus: node.description.nanoCpus,
 		freeMemoryBytes: node.description.memoryBytes,
+		freeGeneric: new Map(Object.entries(node.description.genericResources ?? {})),
 		hostPorts: new Set<string>(),
 	};
 	for (const task of snapshot.tasksOfNode(node.id).values()) {
@@ -120,21 +123,56 @@ function holdingsOf(snapshot: Snapshot, node: Node, without: ServiceId | undefin
 			"a task's template is kept as long as the task",
 		);
 		take(holdings, version);
+		takeGeneric(holdings, task.genericResources ?? {});
 	}
 	return holdings;
 }
 
-/** The node gets a task of that template. */
-export function occupy(info: NodeInfo, version: Occupant): void {
+/** The node gets a task of that template. The generic resources that become the task's, if it wants any. */
+export function occupy(info: NodeInfo, version: Occupant): GenericResources | undefined {
 	const { nanoCpus, memoryBytes } = version.template.reservations;
 	if (nanoCpus > 0 || memoryBytes > 0 || version.hostPorts.length > 0) {
 		take(info.holdings, version);
 	}
+	const { genericReservations: wanted } = version.template;
+	if (!wanted) return undefined;
+	const claimed = claim(info.holdings, wanted);
+	takeGeneric(info.holdings, claimed);
+	return claimed;
 }
 
 interface Occupant {
-	readonly template: Pick<TaskTemplate, "reservations">;
+	readonly template: Pick<TaskTemplate, "reservations" | "genericReservations">;
 	readonly hostPorts: readonly PortSpec[];
+}
+
+export const countOf = (what: readonly string[] | number | undefined): number =>
+	typeof what === "number" ? what : (what?.length ?? 0);
+
+/** The first ones that are free. */
+function claim(
+	{ freeGeneric }: Holdings,
+	wanted: Readonly<Record<string, number>>,
+): GenericResources {
+	return Object.fromEntries(
+		Object.entries(wanted).map(([kind, count]) => {
+			const free = freeGeneric.get(kind);
+			return [kind, Array.isArray(free) ? free.slice(0, count) : count];
+		}),
+	);
+}
+
+function takeGeneric({ freeGeneric }: Holdings, taken: GenericResources): void {
+	for (const [kind, what] of Object.entries(taken)) {
+		const free = freeGeneric.get(kind);
+		if (typeof free === "number") freeGeneric.set(kind, free - countOf(what));
+		else if (free && typeof what !== "number") {
+			freeGeneric.set(
+				kind,
+				free.filter((name) => !what.includes(name)),
+			);
+		}
+	}
 }
 
 function take(holdings: Holdings, { template: { reservations }, hostPorts }: Occupant): void {

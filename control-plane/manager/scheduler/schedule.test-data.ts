@@ -9,6 +9,7 @@ import type { Placement, PortSpec, Service, TaskTemplate } from "../../../model/
 import { Facts, type Snapshot } from "../../../model/snapshot.ts";
 import { type Task, type TaskStatus, unstarted } from "../../../model/task.ts";
 import { plainTemplate } from "../../../model/template.test-data.ts";
+import { adviceFor, smallestChange } from "./advice.ts";
 import { labelOf } from "./constraint.ts";
 import { demandOf, explain, type Filter, refusalOf } from "./filters.ts";
 import { nodeInfoOf } from "./nodeinfo.ts";
@@ -79,11 +80,13 @@ export function node(words: NodeWords): Node {
 			problems: [],
 			...words.description,
 		},
+		said: { start: 0, count: 0 },
 		attached: [],
 		appliedRevision: 0,
 		appliedHash: "",
 		leaseUntilMs: 0,
 		unreachable: [],
+		images: [],
 	};
 }
 
@@ -252,7 +255,9 @@ function placeNaively(all: Snapshot, one: Task): Placed | Unplaced {
 		suitable = suitable.filter((each) => branch.includes(each));
 	}
 	const best = suitable.sort((a, b) => compare(all, one, a, b))[0];
-	return best ? { kind: "placed", node: best.id } : { kind: "unplaced", reason: explain(refusals) };
+	if (best) return { kind: "placed", node: best.id };
+	const change = smallestChange(adviceFor(all, one));
+	return { kind: "unplaced", reason: [explain(refusals), change].filter(Boolean).join("; ") };
 }
 
 /** Where a deeper level would lead in each of the branches, the better of the ends. */

@@ -19,7 +19,7 @@ import {
 	task,
 	template,
 } from "./schedule.test-data.ts";
-import { eligible, mayStay, schedule } from "./schedule.ts";
+import { mayStay, type Placed, schedule, scheduleOn, type Unplaced } from "./schedule.ts";
 
 const waitingIn = (snapshot: Snapshot) =>
 	[...snapshot.tasks.values()].filter((one) => one.node === null);
@@ -31,8 +31,105 @@ function places(all: Facts): string[] {
 	);
 }
 
+/** Docker's; what would mend it is advice.test.ts's. */
+const wordsOf = (outcome: Placed | Unplaced | undefined) =>
+	outcome?.kind === "unplaced" ? outcome.reason.split("; smallest change: ")[0] : undefined;
+
 const running = (of: string, id: string, index: number, words = {}) =>
 	task(of, id, { node: nodeId(index), ...words });
+
+describe("generic resources", () => {
+	const gpus = (index: number, gpu: readonly string[] | number): NodeWords => ({
+		index,
+		description: { genericResources: { gpu } },
+	});
+	const learn: ServiceWords = { name: "learn", template: { genericReservations: { gpu: 2 } } };
+	const share = (all: Facts) =>
+		[...schedule(all, waitingIn(all)).values()].map((outcome) =>
+			outcome.kind === "placed"
+				? `${outcome.node}: ${JSON.stringify(outcome.genericResources)}`
+				: wordsOf(outcome),
+		);
+
+	test.each<[string, NodeWords[], Task[], string[]]>([
+		[
+			"are handed out by name, each to one task",
+			[gpus(1, ["a", "b", "c", "d"])],
+			["x", "y"].map((id) => task("learn", id)),
+			['n1: {"gpu":["a","b"]}', 'n1: {"gpu":["c","d"]}'],
+		],
+		["are handed out by number", [gpus(1, 3)], [task("learn", "x")], ['n1: {"gpu":2}']],
+		[
+			"run out",
+			[gpus(1, 3), gpus(2, ["a"]), { index: 3 }],
+			["x", "y"].map((id) => task("learn", id)),
+			['n1: {"gpu":2}', "no suitable node (insufficient resources on 3 nodes)"],
+		],
+		[
+			"that a running task has are not given again",
+			[gpus(1, ["a", "b", "c"])],
+			[running("learn", "w", 1, { genericResources: { gpu: ["b"] } }), task("learn", "x")],
+			['n1: {"gpu":["a","c"]}'],
+		],
+		[
+			"come back when their task has ended",
+			[gpus(1, ["a", "b"])],
+			[
+				running("learn", "w", 1, {
+					genericResources: { gpu: ["a", "b"] },
+					desired: "shutdown",
+					status: { state: "failed" },
+				}),
+				task("learn", "x"),
+			],
+			['n1: {"gpu":["a","b"]}'],
+		],
+	])("%s", (_name, nodes, tasks, want) => {
+		expect(share(facts({ nodes, services: [learn], tasks }))).toEqual(want);
+	});
+
+	test("of a node that has some go to a global service's task as well", () => {
+		const all = facts({ nodes: [gpus(1, 2)], services: [learn] });
+		const subject = all.services.get(serviceId("learn")) as Service;
+		expect(scheduleOn(all, subject, node(gpus(1, 2)))).toEqual({
+			kind: "placed",
+			node: nodeId(1),
+			genericResources: { gpu: 2 },
+		});
+	});
+});
+
+describe("a node whose disk is full", () => {
+	const nodes: NodeWords[] = [{ index: 1, description: { diskFull: true } }];
+	const web: ServiceWords = { name: "web" };
+	const waits = task("web", "a");
+	const had = (state: "failed" | "running", containerId: string) =>
+		running("web", "x", 1, { desired: "shutdown", status: { state, containerId } });
+
+	test.each<[string, NodeWords[], Task[], string | undefined]>([
+		["gets no new task", nodes, [waits], "no suitable node (disk full on 1 node)"],
+		["is passed over for another", [...nodes, { index: 2 }], [waits], undefined],
+		["takes one back that ran there", nodes, [had("failed", "c1"), waits], undefined],
+		[
+			"takes none back that never had its image",
+			nodes,
+			[had("failed", ""), waits],
+			"no suitable node (disk full on 1 node)",
+		],
+	])("%s", (_name, nodes, tasks, want) => {
+		const all = facts({ nodes, services: [web], tasks });
+		expect(wordsOf(schedule(all, waitingIn(all)).get(waits.id))).toBe(want as string);
+	});
+
+	test("keeps what runs there, and takes no other task of a global service", () => {
+		const all = facts({ nodes, services: [web] });
+		const subject = all.services.get(serviceId("web")) as Service;
+		const [full] = [...all.nodes.values()];
+		if (!full) throw new Error("there is a node");
+		expect(mayStay(all, subject, full)).toBe(true);
+		expect(wordsOf(scheduleOn(all, subject, full))).toBe("no suitable node (disk full on 1 node)");
+	});
+});
 
 describe("the best node", () => {
 	const three: NodeWords[] = [{ index: 1 }, { index: 2 }, { index: 3 }];
@@ -294,7 +391,7 @@ describe("what cannot be placed says why, in Docker's words", () => {
 	])("%s", (_name, some, web, there, want) => {
 		const waits = task("web", "waits");
 		const all = facts({ nodes: some, services: [web], tasks: [...there, waits] });
-		expect(schedule(all, [waits]).get(waits.id)).toEqual({ kind: "unplaced", reason: want });
+		expect(wordsOf(schedule(all, [waits]).get(waits.id))).toBe(want);
 	});
 
 	test("what was placed before in the same call counts", () => {
@@ -368,7 +465,8 @@ describe("a global service on a node", () => {
 	])("%s", (_name, words, tasks, want, stays) => {
 		const all = facts({ nodes: [words], services: [web, other], tasks });
 		const subject = all.services.get(serviceId("web")) as Service;
-		expect(eligible(all, subject, node(words))).toBe(want);
+		const outcome = scheduleOn(all, subject, node(words));
+		expect(wordsOf(outcome)).toBe(want);
 		expect(mayStay(all, subject, node(words))).toBe(stays);
 	});
 });

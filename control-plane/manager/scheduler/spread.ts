@@ -70,11 +70,19 @@ export function pickerOf(
 	standings: Standings,
 	admits: (candidate: Candidate) => boolean,
 ): Picker {
-	const labels = spreads.filter((spread) => /^(node|engine)\.labels\../i.test(spread));
+	const labels = spreadLabels(spreads);
 	return labels.length > 0
 		? branchPicker(roster, labels, standings, admits)
 		: plainPicker(roster, standings, admits);
 }
+
+/** Of the preferences those that can be followed. */
+export function spreadLabels(spreads: readonly string[]): string[] {
+	return spreads.filter((spread) => /^(node|engine)\.labels\../i.test(spread));
+}
+
+/** In which branch of the label the node lies. Nodes without the label share one. */
+export const branchOf = (node: Node, label: string): string => labelOf(node, label) ?? "";
 
 export function isBetter(a: Candidate, b: Candidate): boolean {
 	if (a.failures !== b.failures) return a.failures < b.failures;
@@ -186,12 +194,12 @@ function bestOfLeaf(
 	return undefined;
 }
 
-/** The node's branch on each level, the root first. Nodes without the label share a branch. */
+/** The node's branch on each level, the root first. */
 function pathTo(root: Branch, node: Node, labels: readonly string[]): Branch[] {
 	const path = [root];
 	let at = root;
 	for (const label of labels) {
-		const value = labelOf(node, label) ?? "";
+		const value = branchOf(node, label);
 		const next = at.branches.get(value) ?? branch();
 		at.branches.set(value, next);
 		path.push(next);
