@@ -6,7 +6,7 @@ import type { Node } from "../../model/node.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { tokenOf } from "../accounts/auth.ts";
 import { nodeOfCredential, sha256 } from "../accounts/tokens.ts";
-import type { Accounts } from "../store/accounts.ts";
+import type { Directory } from "../store/directory.ts";
 
 export interface Identity {
 	readonly node: NodeId;
@@ -14,11 +14,14 @@ export interface Identity {
 	readonly credential: string;
 }
 
-/** What HTTP has a status of its own for. 401: nobody we know. 410: somebody we knew, who is to wind down. */
+/**
+ * What HTTP has a status of its own for. 401: nobody we know. 410: somebody we knew, who is to wind down. 426: somebody
+ * whose language we do not speak.
+ */
 export class AgentRefusal extends Refusal {
-	readonly status: 401 | 410 | 413;
+	readonly status: 401 | 410 | 413 | 426;
 
-	constructor(status: 401 | 410 | 413, message: string) {
+	constructor(status: AgentRefusal["status"], message: string) {
 		super("forbidden", message);
 		this.name = "AgentRefusal";
 		this.status = status;
@@ -31,7 +34,7 @@ export class AgentRefusal extends Refusal {
  */
 export async function identify(
 	request: Request,
-	accounts: Accounts,
+	directory: Pick<Directory, "findCredential">,
 	known: Map<string, Identity>,
 ): Promise<Identity | undefined> {
 	const credential = tokenOf(request.headers.get("Authorization") ?? "");
@@ -40,7 +43,7 @@ export async function identify(
 	const cached = known.get(hash);
 	if (cached) return cached;
 	const node = nodeOfCredential(credential);
-	const row = node && (await accounts.findCredential(node));
+	const row = node && (await directory.findCredential(node));
 	if (!node || !row) throw unknownNode();
 	if (row.sha256 !== hash) {
 		throw new AgentRefusal(401, `this is not the credential of node ${node}: ${remedy}`);

@@ -17,7 +17,7 @@ import type { JoinReply } from "../../model/report.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { joinTokenForm, newCredential, sha256 } from "../accounts/tokens.ts";
 import type { AgentsDoor } from "../cluster.ts";
-import type { Accounts, JoinTokenRow } from "../store/accounts.ts";
+import type { Directory, JoinTokenRow } from "../store/directory.ts";
 import type { Identity } from "./identity.ts";
 
 export interface Joining {
@@ -26,14 +26,14 @@ export interface Joining {
 	readonly description: NodeDescription;
 	/** Who the machine says it is already. */
 	readonly known: Identity | undefined;
-	readonly accounts: Accounts;
+	readonly directory: Pick<Directory, "putCredential">;
 	readonly newId: () => string;
 	readonly nowMs: number;
 }
 
 /** The machine that has joined before keeps its node; any other gets one. */
 export async function join(joining: Joining): Promise<JoinReply> {
-	const { door, token, description, known, accounts, nowMs } = joining;
+	const { door, token, description, known, directory, nowMs } = joining;
 	const before = await door.snapshot();
 	checkEpoch(before, token);
 	checkRoutes(before, description);
@@ -45,7 +45,7 @@ export async function join(joining: Joining): Promise<JoinReply> {
 	const node = joining.newId() as NodeId;
 	const credential = newCredential(node);
 	// First the credential: one without a node is harmless, a node that nobody can speak for is not.
-	await accounts.putCredential(node, door.id, await sha256(credential));
+	await directory.putCredential(node, door.id, await sha256(credential));
 	await door.commit((snapshot, moment) => {
 		checkEpoch(snapshot, token);
 		checkRoutes(snapshot, description);
@@ -91,13 +91,16 @@ export async function leave(door: AgentsDoor, id: NodeId): Promise<void> {
 	});
 }
 
-export async function findJoinToken(accounts: Accounts, token: string): Promise<JoinTokenRow> {
+export async function findJoinToken(
+	directory: Pick<Directory, "findJoinToken">,
+	token: string,
+): Promise<JoinTokenRow> {
 	if (!joinTokenForm.test(token)) {
 		throw invalid(
 			"token: not a join token, which looks like SWMTKN-1-…-…: `docker swarm join-token worker` prints one",
 		);
 	}
-	const row = await accounts.findJoinToken(await sha256(token));
+	const row = await directory.findJoinToken(await sha256(token));
 	if (row) return row;
 	throw forbidden(
 		"token: not a join token of any cluster here: `docker swarm join-token worker` prints the right one",
@@ -179,12 +182,14 @@ function newNode(
 		status: { state: "unknown", message: "", sinceMs: nowMs },
 		createdMs: nowMs,
 		updatedMs: nowMs,
+		said: { start: 0, count: 0 },
 		description,
 		attached: [],
 		appliedRevision: 0,
 		appliedHash: "",
 		leaseUntilMs: nowMs + cluster.nodeTimeoutMs,
 		unreachable: [],
+		images: [],
 	};
 }
 

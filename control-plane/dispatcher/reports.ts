@@ -1,7 +1,8 @@
 // What a node saw comes in: checked, stripped of what is not the node's to say, and merged. Later states win.
 
 import type { z } from "zod";
-import type { NodeId, TaskId } from "../../model/id.ts";
+import { isNodesToSay } from "../../model/build.ts";
+import type { BuildId, NodeId, TaskId } from "../../model/id.ts";
 import type { AttachedContainer } from "../../model/node.ts";
 import type { Report, reportSchema } from "../../model/report.ts";
 import { ownerOf } from "../../model/transitions.ts";
@@ -26,15 +27,22 @@ export async function takeReport(
 		?.map((each) => ({ ...each, id: each.id as TaskId }))
 		.filter((each) => snapshot.tasks.get(each.id)?.node === id)
 		.filter((each) => ownerOf[each.status.state] === "agent");
+	const builds = report.builds
+		?.map((each) => ({ ...each, id: each.id as BuildId }))
+		.filter((each) => snapshot.builds.get(each.id)?.node === id)
+		.filter((each) => isNodesToSay(each.status.state));
 	await door.report({
 		node: node.id,
 		leaseUntilMs: nowMs + snapshot.cluster.nodeTimeoutMs,
 		...defined({
+			said: report.said,
 			applied: report.applied,
 			description: report.description,
 			attached: report.attached as readonly AttachedContainer[] | undefined,
+			images: report.images,
 			unreachable: report.unreachable as readonly NodeId[] | undefined,
 			tasks,
+			builds,
 		} satisfies { [Field in keyof Report]: Report[Field] | undefined }),
 	});
 	return { revision: snapshot.revision };

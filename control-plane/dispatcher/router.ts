@@ -2,51 +2,81 @@
 
 import { Hono } from "hono";
 import type { z } from "zod";
-import { invalid, Refusal } from "../../model/errors.ts";
-import type { ClusterId } from "../../model/id.ts";
+import type { AssignmentReply } from "../../model/assignment.ts";
+import { invalid, Refusal, retryHeader } from "../../model/errors.ts";
+import type { ClusterId, NodeId } from "../../model/id.ts";
 import { protocolHeader, protocolVersion } from "../../model/protocol.ts";
 import { joinSchema, reportSchema } from "../../model/report.ts";
 import type { AgentsDoor } from "../cluster.ts";
-import type { Accounts } from "../store/accounts.ts";
+import type { Directory } from "../store/directory.ts";
 import { holdPoll } from "./assignments.ts";
-import { AgentRefusal, clusterErased, type Identity, identify, unknownNode } from "./identity.ts";
+import { buildSchema, buildSecretsFor, keepBuildLog } from "./builds.ts";
+import { contentsFor, contentsSchema } from "./contents.ts";
+import { credentialsFor, credentialsSchema } from "./credentials.ts";
+import {
+	AgentRefusal,
+	clusterErased,
+	type Identity,
+	identify,
+	nodeOf,
+	unknownNode,
+} from "./identity.ts";
 import { findJoinToken, join, leave } from "./join.ts";
+import { protocolOf } from "./protocol.ts";
+import type { Relay } from "./relay.ts";
 import { takeReport } from "./reports.ts";
-import type { Streams } from "./streams.ts";
 
 /** What this door needs of the world. */
 export interface Agents {
-	readonly accounts: Accounts;
-	readonly streams: Streams;
+	readonly directory: Directory;
+	readonly relay: Relay;
+	/** Where the control plane has bells to ring (model/assignment.ts): else agents' polls are held. */
+	readonly bells?: AgentBells;
 	/** Identities found before. */
 	readonly identities: Map<string, Identity>;
+	/** Who asks, where whoever passed the request on has found out. */
+	readonly admitted?: Identity;
 	door(id: ClusterId): Promise<AgentsDoor>;
+	/** Who asks, for the log. */
+	note(node: NodeId, cluster: ClusterId): void;
 	nowMs(): number;
 	newId(): string;
 }
 
+export interface AgentBells {
+	offer(): NonNullable<AssignmentReply["bell"]>;
+	/** The node wants its bell: answers a request to upgrade to a WebSocket. */
+	open(node: NodeId, protocol: number): Response | Promise<Response>;
+	/** The assignment that the node has or was just given. */
+	told(node: NodeId, assignment: { readonly hash: string; readonly revision: number }): void;
+}
+
 const bodyLimitBytes = 10 * 1024 * 1024;
 
-export function agentsRouter(): Hono<{ Variables: { agents: Agents } }> {
-	const router = new Hono<{ Variables: { agents: Agents } }>();
+export interface AgentsEnv {
+	Variables: {
+		agents: Agents;
+		/** The version in which this agent is answered. */
+		protocol: number;
+	};
+}
+
+export function agentsRouter(): Hono<AgentsEnv> {
+	const router = new Hono<AgentsEnv>();
 
 	router.use(async (c, next) => {
-		const theirs = Number(c.req.header(protocolHeader) ?? protocolVersion);
-		if (theirs !== protocolVersion) {
-			throw invalid(
-				`${protocolHeader}: this control plane speaks version ${protocolVersion}, the agent ${theirs}: run the install line again on the node`,
-			);
-		}
+		c.set("protocol", protocolOf(c.req.header(protocolHeader)));
 		await next();
-		c.header(protocolHeader, String(protocolVersion));
+		// A connection that was handed over has no more to say.
+		if (c.res.status !== 101) c.header(protocolHeader, String(protocolVersion));
 	});
 
 	router.post("/join", async (c) => {
 		const agents = c.get("agents");
 		const { token: text, description } = await parsed(c.req.raw, joinSchema);
-		const token = await findJoinToken(agents.accounts, text);
+		const token = await findJoinToken(agents.directory, text);
 		// A machine that kept an old credential and has a good token is welcome, whatever became of the credential.
-		const known = await identify(c.req.raw, agents.accounts, agents.identities).catch(
+		const known = await identify(c.req.raw, agents.directory, agents.identities).catch(
 			() => undefined,
 		);
 		const door = await openDoor(agents, token.cluster);
@@ -55,7 +85,7 @@ export function agentsRouter(): Hono<{ Variables: { agents: Agents } }> {
 			token,
 			description,
 			known,
-			accounts: agents.accounts,
+			directory: agents.directory,
 			newId: () => agents.newId(),
 			nowMs: agents.nowMs(),
 		});
@@ -65,13 +95,28 @@ export function agentsRouter(): Hono<{ Variables: { agents: Agents } }> {
 	router.get("/assignment", async (c) => {
 		const agents = c.get("agents");
 		const { door, node } = await admitted(agents, c.req.raw);
-		const reply = await holdPoll(door, agents.streams, {
+		const reply = await holdPoll(door, agents.relay, {
 			node,
 			hash: c.req.query("hash") ?? "",
+			atOnce: c.req.query("hold") === "no",
+			protocol: c.get("protocol"),
 			signal: c.req.raw.signal,
 			nowMs: () => agents.nowMs(),
 		});
-		return c.json(reply);
+		if (!agents.bells) return c.json(reply);
+		agents.bells.told(node, reply);
+		return c.json({ ...reply, bell: agents.bells.offer() });
+	});
+
+	router.get("/bell", async (c) => {
+		const agents = c.get("agents");
+		const { node, door } = await admitted(agents, c.req.raw);
+		nodeOf(await door.snapshot(), node);
+		if (!agents.bells) return c.json({ message: "there are no bells here: polls are held" }, 404);
+		if (c.req.header("Upgrade")?.toLowerCase() === "websocket") {
+			return agents.bells.open(node, c.get("protocol"));
+		}
+		return c.json({ message: "Upgrade: a bell is a WebSocket" }, 426);
 	});
 
 	router.post("/report", async (c) => {
@@ -81,12 +126,45 @@ export function agentsRouter(): Hono<{ Variables: { agents: Agents } }> {
 		return c.json(await takeReport(door, node, report, agents.nowMs()));
 	});
 
+	router.post("/contents", async (c) => {
+		const { door, node } = await admitted(c.get("agents"), c.req.raw);
+		const { names } = await parsed(c.req.raw, contentsSchema);
+		return c.json({ contents: await contentsFor(door, node, names) });
+	});
+
+	router.post("/registry-auth", async (c) => {
+		const { door, node } = await admitted(c.get("agents"), c.req.raw);
+		const { task } = await parsed(c.req.raw, credentialsSchema);
+		return c.json({ registryAuth: await credentialsFor(door, node, task) });
+	});
+
+	router.post("/build-secrets", async (c) => {
+		const { door, node } = await admitted(c.get("agents"), c.req.raw);
+		const { build } = await parsed(c.req.raw, buildSchema);
+		return c.json(await buildSecretsFor(door, node, build));
+	});
+
+	router.post("/build-log", async (c) => {
+		const { door, node } = await admitted(c.get("agents"), c.req.raw);
+		await keepBuildLog(door, node, c.req.query("build") ?? "", await boundedText(c.req.raw));
+		return c.body(null, 204);
+	});
+
 	router.post("/stream/:id", async (c) => {
 		const agents = c.get("agents");
 		const { node } = await admitted(agents, c.req.raw);
 		const body = c.req.raw.body ?? new Blob([]).stream();
-		const wanted = await agents.streams.accept(node, c.req.param("id"), body);
+		const wanted = await agents.relay.answer(node, c.req.param("id"), body);
 		return c.body(null, wanted ? 204 : 404);
+	});
+
+	router.get("/stream/:id", async (c) => {
+		const agents = c.get("agents");
+		const { node } = await admitted(agents, c.req.raw);
+		const input = agents.relay.input(node, c.req.param("id"));
+		if (!input) return c.body(null, 404);
+		// An edge that compresses, or a proxy that waits for more, would hold keystrokes back.
+		return c.body(input, 200, { "Cache-Control": "no-transform", "X-Accel-Buffering": "no" });
 	});
 
 	router.post("/leave", async (c) => {
@@ -97,15 +175,37 @@ export function agentsRouter(): Hono<{ Variables: { agents: Agents } }> {
 
 	router.onError((error) => {
 		if (!(error instanceof Refusal)) throw error;
-		return Response.json({ message: error.message }, { status: statusFor(error) });
+		// Said with refusals too: an agent that hears a lower number speaks that.
+		const headers = { [protocolHeader]: String(protocolVersion), ...retryHeader(error) };
+		return Response.json({ message: error.message }, { status: statusFor(error), headers });
 	});
 
 	return router;
 }
 
+/** Whose door it is that an agent knocks at, and who it is unless it comes to join; undefined for one that is to be refused. */
+export async function clusterOfAgent(
+	{ directory, identities }: Pick<Agents, "directory" | "identities">,
+	request: Request,
+): Promise<{ readonly cluster: ClusterId; readonly identity?: Identity } | undefined> {
+	try {
+		if (new URL(request.url).pathname !== "/agent/join") {
+			const identity = await identify(request, directory, identities);
+			return identity && { cluster: identity.cluster, identity };
+		}
+		const { token } = await parsed(request.clone() as Request, joinSchema);
+		return { cluster: (await findJoinToken(directory, token)).cluster };
+	} catch (error) {
+		if (error instanceof Refusal && error.kind !== "unavailable") return undefined;
+		throw error;
+	}
+}
+
 async function admitted(agents: Agents, request: Request) {
-	const identity = await identify(request, agents.accounts, agents.identities);
+	const identity =
+		agents.admitted ?? (await identify(request, agents.directory, agents.identities));
 	if (!identity) throw unknownNode();
+	agents.note(identity.node, identity.cluster);
 	const door = await openDoor(agents, identity.cluster);
 	return { door, node: identity.node };
 }
