@@ -2,7 +2,7 @@
 //
 // The content type must be `application/json` and nothing after it, or the CLI prints the raw JSON.
 
-import { Refusal, type RefusalKind } from "../../model/errors.ts";
+import { Refusal, type RefusalKind, retryHeader } from "../../model/errors.ts";
 
 const statusOf: Readonly<Record<RefusalKind, number>> = {
 	invalid: 400,
@@ -27,7 +27,7 @@ export function answerTo(refusal: Refusal): Response {
 	const status = refusal instanceof EngineRefusal ? refusal.status : statusOf[refusal.kind];
 	return new Response(`${JSON.stringify({ message: refusal.message })}\n`, {
 		status,
-		headers: { "Content-Type": "application/json" },
+		headers: { "Content-Type": "application/json", ...retryHeader(refusal) },
 	});
 }
 
@@ -46,6 +46,13 @@ export const alreadyExists = (kind: string, name: string) =>
 		"conflict",
 		rpc("AlreadyExists", `name conflicts with an existing object: ${kind} ${name} already exists`),
 	);
+
+/** Secrets and configs say it in fewer words than services. */
+export const existsAlready = (kind: string, name: string) =>
+	new EngineRefusal(409, "conflict", rpc("AlreadyExists", `${kind} ${name} already exists`));
+
+export const unknownFault = (message: string) =>
+	new EngineRefusal(500, "invalid", rpc("Unknown", message));
 
 /** The version that a client sent back is not the newest: it should read again and try again. */
 export const outOfSequence = () =>
@@ -93,6 +100,10 @@ export const lastManager = () =>
 	);
 
 export const pageNotFound = () => new EngineRefusal(404, "not-found", "page not found");
+
+/** What is not done to a task's container by hand, and what is done instead. */
+export const ofService = (why: string, remedy: string) =>
+	new EngineRefusal(501, "invalid", `${why}: use ${remedy}`);
 
 /** What lives on each machine and not in the cluster. */
 export const onTheMachine = (what: string) =>

@@ -5,12 +5,12 @@
 // a line a frame. There is no frame for "still here", so silence is just silence; an error is a frame of fd 3.
 
 import { Hono } from "hono";
-import type { StreamRequest } from "../../model/assignment.ts";
 import { messageOf } from "../../model/errors.ts";
 import type { ServiceId, TaskId } from "../../model/id.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Task } from "../../model/task.ts";
 import type { ClusterDoor, DoorEnv } from "../cluster.ts";
+import { type Asking, askContainer, type Held, Unheard } from "./container.ts";
 import { clusterOf, type EngineContext } from "./door.ts";
 import { fault } from "./errors.ts";
 import { isTrue } from "./filters.ts";
@@ -23,7 +23,7 @@ export function logRoutes(): Hono<DoorEnv> {
 		tty: boolean,
 	) => {
 		const asked = askedOf(c);
-		const body = logsOf(clusterOf(c), of, asked, c.get("readTask"), c.req.raw.signal);
+		const body = logsOf(clusterOf(c), of, asked, c.get("askNode"), c.req.raw.signal);
 		return new Response(body, {
 			headers: {
 				"Content-Type": `application/vnd.docker.${tty ? "raw" : "multiplexed"}-stream`,
@@ -45,7 +45,8 @@ export function logRoutes(): Hono<DoorEnv> {
 		});
 }
 
-function askedOf(c: EngineContext): LogsAsked {
+/** What the query asks for, of a service's, a task's or a container's log. */
+export function askedOf(c: EngineContext): LogsAsked {
 	const asked: LogsAsked = {
 		stdout: isTrue(c.req.query("stdout")),
 		stderr: isTrue(c.req.query("stderr")),
@@ -71,21 +72,21 @@ export interface LogsAsked {
 	readonly until: string;
 }
 
-type Read = DoorEnv["Variables"]["readTask"];
+type AskNode = DoorEnv["Variables"]["askNode"];
 
 /** The logs of every task of the service, or of the one task. With `follow`, tasks that start later join in. */
 export function logsOf(
 	cluster: ClusterDoor,
 	of: { readonly service: ServiceId; readonly task?: TaskId },
 	asked: LogsAsked,
-	read: Read,
+	askNode: AskNode,
 	signal: AbortSignal,
 ): ReadableStream<Uint8Array> {
 	const ended = new AbortController();
 	const either = AbortSignal.any([signal, ended.signal]);
 	return new ReadableStream<Uint8Array>({
 		start(out) {
-			run(cluster, of, asked, read, out, either)
+			run(cluster, of, asked, askNode, out, either)
 				.catch((error: unknown) => {
 					if (!either.aborted) out.enqueue(frame(3, String(error)));
 				})
@@ -103,7 +104,7 @@ async function run(
 	cluster: ClusterDoor,
 	of: { readonly service: ServiceId; readonly task?: TaskId },
 	asked: LogsAsked,
-	read: Read,
+	askNode: AskNode,
 	out: ReadableStreamDefaultController<Uint8Array>,
 	signal: AbortSignal,
 ): Promise<void> {
@@ -116,7 +117,13 @@ async function run(
 			if (begun.has(task.id)) continue;
 			begun.set(
 				task.id,
-				copy(snapshot, task, late ? { ...asked, tail: "all" } : asked, read, out, signal),
+				copy(
+					snapshot,
+					task,
+					late ? { ...asked, tail: "all" } : asked,
+					{ cluster, askNode, signal },
+					out,
+				),
 			);
 		}
 		if (!asked.follow || signal.aborted) break;
@@ -130,9 +137,9 @@ async function run(
 function tasksWithLogs(
 	snapshot: Snapshot,
 	of: { readonly service: ServiceId; readonly task?: TaskId },
-): Task[] {
+): Held[] {
 	return [...snapshot.tasksOfService(of.service).values()]
-		.filter((task) => task.node && task.status.containerId !== "")
+		.filter((task): task is Held => task.node !== null && task.status.containerId !== "")
 		.filter((task) => !of.task || task.id === of.task)
 		.sort((a, b) => a.createdMs - b.createdMs);
 }
@@ -140,29 +147,21 @@ function tasksWithLogs(
 /** One task's lines into the stream. A node that does not answer costs its lines, not the others'. */
 async function copy(
 	snapshot: Snapshot,
-	task: Task,
+	task: Held,
 	asked: LogsAsked,
-	read: Read,
+	asking: Asking,
 	out: ReadableStreamDefaultController<Uint8Array>,
-	signal: AbortSignal,
 ): Promise<void> {
-	if (!task.node) return;
-	const { stdout, stderr, follow, timestamps, tail, since, until } = asked;
-	const request: Omit<StreamRequest, "id"> = {
-		task: task.id,
-		containerId: task.status.containerId,
-		stdout,
-		stderr,
-		follow,
-		timestamps,
-		tail,
-		since,
-		until,
-	};
+	const { timestamps } = asked;
 	const tty = isTty(snapshot, task);
 	const prefix = asked.details ? details(task) : "";
 	try {
-		const body = await read(task.node, request, signal);
+		// Details are the task's identity, which the engine does not know as we say it.
+		const answer = await askContainer(asking, task, { kind: "logs", ...asked, details: false });
+		// A container that is gone has nothing to read, which is no error of anybody's.
+		if (answer.status === 404) return;
+		const { body } = answer;
+		if (answer.status !== 200) throw new Error(await refusalOf(body));
 		// A terminal's output has no frames, and its reader expects none.
 		if (tty) {
 			for await (const bytes of body) out.enqueue(bytes);
@@ -172,14 +171,23 @@ async function copy(
 			out.enqueue(frame(fd, withDetails(payload, prefix, timestamps)));
 		}
 	} catch (error) {
-		if (signal.aborted) return;
+		if (asking.signal.aborted) return;
 		const hostname = snapshot.nodes.get(task.node)?.description.hostname ?? task.node;
-		const why = messageOf(error);
+		const why = error instanceof Unheard ? error.why : messageOf(error);
 		const time = timestamps ? `${new Date().toISOString()} ` : "";
 		const line = `${time}(no log from node ${hostname}: ${why})\n`;
 		out.enqueue(
 			tty ? new TextEncoder().encode(line) : frame(2, withDetails(line, prefix, timestamps)),
 		);
+	}
+}
+
+async function refusalOf(body: ReadableStream<Uint8Array>): Promise<string> {
+	const text = await new Response(body).text();
+	try {
+		return String((JSON.parse(text) as { message?: unknown }).message ?? text);
+	} catch {
+		return text;
 	}
 }
 

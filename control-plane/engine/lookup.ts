@@ -1,8 +1,9 @@
 // What `{id}` in a path means: a full id, else an exact name, else the beginning of an id.
 
 import { invalid, notFound } from "../../model/errors.ts";
+import type { Material, MaterialKind } from "../../model/material.ts";
 import type { Network } from "../../model/network.ts";
-import type { Node } from "../../model/node.ts";
+import { type Node, nodeName } from "../../model/node.ts";
 import type { Service } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Task } from "../../model/task.ts";
@@ -25,12 +26,13 @@ export function findNode(snapshot: Snapshot, asked: string): Node {
 	return find("node", [...snapshot.nodes.values()], asked, nodeName);
 }
 
-export function nodeName(node: Node): string {
-	return node.spec.name || node.description.hostname;
-}
-
 export function findNetwork(snapshot: Snapshot, asked: string): Network {
 	return find("network", [...snapshot.networks.values()], asked, (network) => network.name);
+}
+
+export function findMaterial(kind: MaterialKind, snapshot: Snapshot, asked: string): Material {
+	const all = [...snapshot.materials.values()].filter((each) => each.kind === kind);
+	return find(kind, all, asked, ({ name }) => name);
 }
 
 /** Tasks have no names of their own here, as in Docker. */

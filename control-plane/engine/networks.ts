@@ -4,6 +4,7 @@ import { Hono } from "hono";
 import { conflict, forbidden } from "../../model/errors.ts";
 import type { NetworkId } from "../../model/id.ts";
 import type { Network } from "../../model/network.ts";
+import { nodeName } from "../../model/node.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { isTerminal } from "../../model/taskstate.ts";
 import type { ClusterDoor, ClusterEvent, DoorEnv } from "../cluster.ts";
@@ -13,7 +14,7 @@ import { attachedTo, fromEngine, networkSchema, toEngine } from "./convert/netwo
 import { clusterOf, created, type EngineContext } from "./door.ts";
 import { badArgument, failedPrecondition } from "./errors.ts";
 import { anyOf, hasLabels, idPrefix, isTrue, parseFilters } from "./filters.ts";
-import { findNetwork, isSameName, nodeName, services } from "./lookup.ts";
+import { findNetwork, isSameName, services } from "./lookup.ts";
 
 export function networkRoutes(): Hono<DoorEnv> {
 	const list = async (c: EngineContext) => {

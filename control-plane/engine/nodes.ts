@@ -5,14 +5,14 @@
 
 import { Hono } from "hono";
 import { forbidden } from "../../model/errors.ts";
-import type { Node } from "../../model/node.ts";
+import { type Node, nodeName } from "../../model/node.ts";
 import type { ClusterEvent, DoorEnv } from "../cluster.ts";
 import { readBody } from "./body.ts";
 import { fromEngine, managerId, managerToEngine, nodeSchema, toEngine } from "./convert/node.ts";
 import { clusterOf, done, type EngineDeps, versionOf } from "./door.ts";
 import { failedPrecondition, outOfSequence } from "./errors.ts";
 import { anyOf, hasLabels, idPrefix, isTrue, namePrefix, parseFilters } from "./filters.ts";
-import { findNode, nodeName } from "./lookup.ts";
+import { findNode } from "./lookup.ts";
 
 export function nodeRoutes({ version }: EngineDeps): Hono<DoorEnv> {
 	return new Hono<DoorEnv>()

@@ -7,6 +7,7 @@ import { Hono } from "hono";
 import { z } from "zod";
 import { forbidden, invalid, notFound, Refusal, unavailable } from "../../model/errors.ts";
 import type { Document } from "../../model/service.ts";
+import { toBase64 } from "../accounts/base64.ts";
 import type { DoorEnv } from "../cluster.ts";
 import { hostOf, parseUrl } from "./address.ts";
 import { readBody } from "./body.ts";
@@ -46,14 +47,22 @@ const authSchema = z
 
 /** The header's content, or undefined when it is absent, empty (`e30=`) or no JSON. */
 export function credentialsOf(header: string | undefined): Credentials | undefined {
-	if (!header) return undefined;
+	const { username = "", password = "" } = contentOf(header);
+	return username === "" ? undefined : { username, password };
+}
+
+/** An engine can make more of it than we can: tokens stand in other fields. */
+export function hasCredentials(header: string): boolean {
+	return Object.values(contentOf(header)).some((value) => value !== "");
+}
+
+function contentOf(header: string | undefined): z.infer<typeof authSchema> {
+	if (!header) return {};
 	try {
 		const text = atob(header.replaceAll("-", "+").replaceAll("_", "/"));
-		const found = authSchema.safeParse(JSON.parse(text));
-		const { username = "", password = "" } = found.data ?? {};
-		return username === "" ? undefined : { username, password };
+		return authSchema.safeParse(JSON.parse(text)).data ?? {};
 	} catch {
-		return undefined;
+		return {};
 	}
 }
 
@@ -118,7 +127,9 @@ async function answerToChallenge(
 	plain: boolean,
 	send: (url: URL, headers: Record<string, string>) => Promise<Response>,
 ): Promise<string | undefined> {
-	const basic = credentials && `Basic ${base64(`${credentials.username}:${credentials.password}`)}`;
+	const basic =
+		credentials &&
+		`Basic ${toBase64(new TextEncoder().encode(`${credentials.username}:${credentials.password}`))}`;
 	if (/^basic/i.test(challenge)) return basic;
 	if (!/^bearer/i.test(challenge)) return undefined;
 	const fields = new Map(
@@ -139,10 +150,6 @@ async function answerToChallenge(
 }
 
 const tokenSchema = z.object({ token: z.string().optional(), access_token: z.string().optional() });
-
-function base64(text: string): string {
-	return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
-}
 
 const index = [
 	"application/vnd.oci.image.index.v1+json",

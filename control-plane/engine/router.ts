@@ -7,17 +7,22 @@
 import { Hono } from "hono";
 import { invalid, Refusal } from "../../model/errors.ts";
 import type { DoorEnv } from "../cluster.ts";
+import { containerRoutes } from "./containers.ts";
 import type { EngineDeps } from "./door.ts";
 import { answerTo, pageNotFound } from "./errors.ts";
 import { eventRoutes } from "./events.ts";
+import { execRoutes } from "./exec.ts";
 import { logRoutes } from "./logs.ts";
+import { materialRoutes } from "./materials.ts";
 import { networkRoutes } from "./networks.ts";
 import { nodeRoutes } from "./nodes.ts";
 import { registryRoutes } from "./registry.ts";
+import { rolloutRoutes } from "./rollouts.ts";
 import { serviceRoutes } from "./services.ts";
 import { swarmRoutes } from "./swarm.ts";
 import { apiVersion, oldestApiVersion, systemRoutes } from "./system.ts";
 import { taskRoutes } from "./tasks.ts";
+import { volumeRoutes } from "./volumes.ts";
 
 export function engine(deps: EngineDeps): Hono<DoorEnv> {
 	const routes = [
@@ -26,7 +31,11 @@ export function engine(deps: EngineDeps): Hono<DoorEnv> {
 		nodeRoutes(deps),
 		serviceRoutes(),
 		taskRoutes(),
+		containerRoutes(),
+		execRoutes(),
 		networkRoutes(),
+		volumeRoutes(),
+		materialRoutes(),
 		logRoutes(),
 		eventRoutes(),
 		registryRoutes(deps),
@@ -55,6 +64,7 @@ export function engine(deps: EngineDeps): Hono<DoorEnv> {
 		checkVersion(c.req.param("version").slice(1));
 		await next();
 	});
+	door.route("/api", rolloutRoutes());
 	door.route("/:version{v[0-9]+\\.[0-9]+}", api);
 	door.route("/", api);
 	door.all("*", () => {

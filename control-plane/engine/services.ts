@@ -6,12 +6,21 @@
 import { Hono } from "hono";
 import type { Moment } from "../../model/change.ts";
 import type { ServiceId } from "../../model/id.ts";
-import type { Service, ServiceSpec, TemplateVersion } from "../../model/service.ts";
+import {
+	isJob,
+	type Service,
+	type ServiceSpec,
+	type TemplateVersion,
+} from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { ClusterEvent, Decision, DoorEnv } from "../cluster.ts";
 import { portConflict } from "../manager/allocator/ports.ts";
+import { specNews } from "../manager/news.ts";
+import { firstRun, runAfterUpdate } from "../manager/orchestrator/run.ts";
+import { same } from "../manager/same.ts";
 import { readBody } from "./body.ts";
 import { type ServiceDocument, serviceSchema } from "./convert/document.ts";
+import { type FindMaterial, withKeptContents } from "./convert/files.ts";
 import { fromEngine, hostPorts, type ReadSpec, taskMeaning, toEngine } from "./convert/service.ts";
 import { clusterOf, created, done, type EngineContext, versionOf } from "./door.ts";
 import {
@@ -23,7 +32,7 @@ import {
 } from "./errors.ts";
 import { anyOf, hasLabels, idPrefix, isTrue, namePrefix, parseFilters } from "./filters.ts";
 import { findNetwork, findService, isSameName, services } from "./lookup.ts";
-import { credentialsOf } from "./registry.ts";
+import { hasCredentials } from "./registry.ts";
 
 type Event = Omit<ClusterEvent, "timeMs">;
 
@@ -63,11 +72,13 @@ export function serviceRoutes(): Hono<DoorEnv> {
 		.post("/services/create", async (c) => {
 			const cluster = clusterOf(c);
 			const body = await readBody(c.req.raw, serviceSchema, "ServiceSpec");
+			const registryAuth = await sealedAuth(c, undefined);
 			const { result } = await cluster.commit((snapshot, moment) => {
 				const id = moment.newId() as ServiceId;
-				return createService(id, fromEngine(body, around(snapshot, id)), snapshot, moment);
+				const read = withAuth(fromEngine(body, around(snapshot, id, moment)), registryAuth);
+				return createService(id, read, snapshot, moment);
 			});
-			const warnings = [...result.warnings, ...credentialWarnings(c)];
+			const { warnings } = result;
 			return created(c, { ID: result.id, ...(warnings.length > 0 && { Warnings: warnings }) });
 		})
 		.post("/services/:id/update", async (c) => {
@@ -75,17 +86,21 @@ export function serviceRoutes(): Hono<DoorEnv> {
 			const version = versionOf(c, "service");
 			const rollback = c.req.query("rollback") ?? "";
 			const body = await readBody(c.req.raw, serviceSchema, "ServiceSpec");
+			const before = findService(await cluster.snapshot(), c.req.param("id"));
+			const fresh = await sealedAuth(c, before.spec.registryAuth);
 			const { result } = await cluster.commit((snapshot, moment) => {
-				const service = findService(snapshot, c.req.param("id"));
+				const service = findService(snapshot, before.id);
 				if (rollback === "previous") return rollBack(service, version, snapshot, moment);
 				const named: ServiceDocument = {
 					...body.value,
 					Name: body.value.Name || service.spec.name,
 				};
-				const read = fromEngine({ ...body, value: named }, around(snapshot, service.id));
-				return updateService(service, version, read, snapshot, moment);
+				const from = c.req.query("registryAuthFrom") === "previous-spec" ? "previous" : "spec";
+				const kept = (from === "previous" ? service.previous?.spec : service.spec)?.registryAuth;
+				const read = fromEngine({ ...body, value: named }, around(snapshot, service.id, moment));
+				return updateService(service, version, withAuth(read, fresh ?? kept), snapshot, moment);
 			});
-			const warnings = [...result.warnings, ...credentialWarnings(c)];
+			const { warnings } = result;
 			return c.json({ Warnings: warnings.length > 0 ? warnings : null });
 		})
 		.delete("/services/:id", async (c) => {
@@ -106,13 +121,24 @@ export function serviceRoutes(): Hono<DoorEnv> {
 		});
 }
 
-function around(snapshot: Snapshot, id: ServiceId) {
+export function around(snapshot: Snapshot, id: ServiceId, { nowMs }: Moment) {
 	return {
 		id,
+		nowMs,
 		findNetwork: (asked: string) => findNetwork(snapshot, asked),
 		isNameTaken: (name: string) =>
 			services(snapshot).some(({ spec }) => isSameName(spec.name, name)),
+		findMaterial: materialsIn(snapshot),
 	};
+}
+
+/** Clients send both, and mean the pair; whoever sends one of them means that. */
+function materialsIn(snapshot: Snapshot): FindMaterial {
+	return (kind, { id, name }) =>
+		[...snapshot.materials.values()].find(
+			(each) =>
+				each.kind === kind && (id === "" || each.id === id) && (name === "" || each.name === name),
+		);
 }
 
 interface Answer {
@@ -120,7 +146,7 @@ interface Answer {
 	readonly warnings: readonly string[];
 }
 
-function createService(
+export function createService(
 	id: ServiceId,
 	{ spec, document, warnings }: ReadSpec,
 	snapshot: Snapshot,
@@ -130,6 +156,7 @@ function createService(
 		throw alreadyExists("service", spec.name);
 	}
 	checkPorts(snapshot, id, spec);
+	const job = firstRun(spec, nowMs);
 	const service: Service = {
 		id,
 		spec,
@@ -139,6 +166,7 @@ function createService(
 		previous: null,
 		ports: spec.ports,
 		updateStatus: null,
+		...(job && { job }),
 		createdMs: nowMs,
 		updatedMs: nowMs,
 		removing: false,
@@ -166,9 +194,10 @@ function updateService(
 	}
 	if (version !== service.specVersion) throw outOfSequence();
 	checkPorts(snapshot, service.id, spec);
+	const next = withKeptContents(spec, service.spec);
 	return {
-		...putSpec(service, { spec, document }, null, snapshot, moment),
-		result: { id: service.id, warnings },
+		...putSpec(service, { spec: next.spec, document }, null, snapshot, moment),
+		result: { id: service.id, warnings: [...warnings, ...next.warnings] },
 	};
 }
 
@@ -178,6 +207,11 @@ function rollBack(
 	snapshot: Snapshot,
 	moment: Moment,
 ): Decision<Answer> {
+	if (isJob(service.spec.mode)) {
+		throw failedPrecondition(
+			"a job has no roll-back: run what it was before with docker service update, which starts a new run",
+		);
+	}
 	if (!service.previous) {
 		throw failedPrecondition(`service ${service.id} does not have a previous spec`);
 	}
@@ -196,7 +230,7 @@ function rollBack(
 }
 
 /** The update's status begins anew with the spec: progress bars that saw the last one's `completed` would stop at once. */
-function putSpec(
+export function putSpec(
 	service: Service,
 	next: { readonly spec: ServiceSpec; readonly document: Service["document"] },
 	updateStatus: Service["updateStatus"],
@@ -204,14 +238,25 @@ function putSpec(
 	{ nowMs }: Moment,
 ): Pick<Decision<Answer>, "changes" | "events"> {
 	const version = templateVersionFor(service, next.spec, snapshot);
+	const job = runAfterUpdate(service, next.spec, nowMs);
+	// `stack deploy` sends every service again: one that stays as it is keeps what it can be rolled back to, and the
+	// update that it is in the middle of.
+	const isNews =
+		!same(service.document, next.document) ||
+		!same({ ...service.spec, registryAuth: "" }, { ...next.spec, registryAuth: "" });
+	const isUnderway = service.updateStatus?.state === "updating";
+	// It sends changed contents before the services: until they have rolled, both are one step, to be taken back as one.
+	const isOneStep = isUnderway && isRotated(service);
 	const updated: Service = {
 		...service,
 		...next,
 		specVersion: service.specVersion + 1,
 		templateVersion: version,
-		previous: { spec: service.spec, document: service.document },
+		previous:
+			isNews && !isOneStep ? { spec: service.spec, document: service.document } : service.previous,
 		ports: keptPorts(service, next.spec),
-		updateStatus,
+		...(job && { job }),
+		updateStatus: updateStatus ?? (isNews || !isUnderway ? null : service.updateStatus),
 		updatedMs: nowMs,
 	};
 	return {
@@ -219,8 +264,13 @@ function putSpec(
 			{ kind: "put-service", service: updated },
 			{ kind: "put-template", template: templateVersion(updated, version) },
 		],
-		events: [event(updated, "update", differences(service.spec, next.spec))],
+		events: [event(updated, "update", specNews(service.spec, next.spec))],
 	};
+}
+
+/** Its last change was one of contents, of which the user's own words know nothing. */
+function isRotated({ spec, document, previous }: Service): boolean {
+	return previous !== null && same(previous.document, document) && !same(previous.spec, spec);
 }
 
 /**
@@ -291,27 +341,26 @@ function event(
 	};
 }
 
-function differences(old: ServiceSpec, next: ServiceSpec): Record<string, string> {
-	const [before, after] = [old.template.container.image, next.template.container.image];
-	const replicas = (spec: ServiceSpec) =>
-		spec.mode.kind === "replicated" ? `${spec.mode.replicas}` : "";
-	return {
-		...(before !== after && { "image.old": before, "image.new": after }),
-		...(replicas(old) !== replicas(next) && {
-			"replicas.old": replicas(old),
-			"replicas.new": replicas(next),
-		}),
-	};
-}
-
 function checkPorts(snapshot: Snapshot, id: ServiceId, spec: ServiceSpec): void {
 	const conflict = portConflict(snapshot, spec, id);
 	if (conflict) throw badArgument(conflict);
 }
 
-function credentialWarnings(c: EngineContext): string[] {
-	if (!credentialsOf(c.req.header("X-Registry-Auth"))) return [];
-	return [
-		"registry credentials are not handed to nodes yet: log in on each node that is to pull the image",
-	];
+/**
+ * The request's registry credentials, sealed; undefined where it has none. The same ones as before stay as they are
+ * sealed, so that a spec which is sent again is the same spec.
+ */
+async function sealedAuth(
+	c: EngineContext,
+	known: string | undefined,
+): Promise<string | undefined> {
+	const header = c.req.header("X-Registry-Auth");
+	if (!header || !hasCredentials(header)) return undefined;
+	const { credentials } = clusterOf(c);
+	const before = known && (await credentials.open(known).catch(() => undefined));
+	return before === header ? known : credentials.seal(header);
+}
+
+function withAuth(read: ReadSpec, registryAuth: string | undefined): ReadSpec {
+	return registryAuth ? { ...read, spec: { ...read.spec, registryAuth } } : read;
 }

@@ -110,6 +110,10 @@ export function swarmRoutes(): Hono<DoorEnv> {
  * CLI begins with this same request.
  */
 async function joinTokens(c: EngineContext, cluster: Cluster): Promise<Record<Role, string>> {
+	if (!c.get("mayAdmit")) {
+		const hidden = "HIDDEN (an admin of the organization can show it)";
+		return { worker: hidden, manager: hidden };
+	}
 	try {
 		return await c.get("clusters").joinTokens(cluster);
 	} catch (error) {

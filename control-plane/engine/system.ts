@@ -4,6 +4,7 @@
 // everything show the rest.
 
 import { Hono } from "hono";
+import type { Cluster } from "../../model/cluster.ts";
 import { notFound } from "../../model/errors.ts";
 import { isTerminal } from "../../model/taskstate.ts";
 import type { DoorEnv } from "../cluster.ts";
@@ -11,9 +12,8 @@ import { hostOf } from "./address.ts";
 import { managerId } from "./convert/node.ts";
 import { toEngine as showCluster } from "./convert/swarm.ts";
 import { timestamp } from "./convert/time.ts";
-import { clusterOf, type EngineContext, type EngineDeps } from "./door.ts";
+import type { EngineContext, EngineDeps } from "./door.ts";
 import { onTheMachine } from "./errors.ts";
-import { parseFilters } from "./filters.ts";
 
 export const apiVersion = "1.51";
 /** Old clients name 1.24; what changed since then they do not look at. */
@@ -30,40 +30,16 @@ export function systemRoutes({ version }: EngineDeps): Hono<DoorEnv> {
 		.get("/_ping", ping)
 		.get("/version", (c) => c.json(versions(version)))
 		.get("/info", async (c) => c.json(await info(c, version)))
-		.get("/containers/json", (c) => c.json([]))
 		.get("/images/json", (c) => c.json([]))
 		.get("/plugins", (c) => c.json([]))
-		.get("/volumes", (c) => c.json({ Volumes: [], Warnings: null }))
 		.get("/system/df", (c) =>
 			c.json({ LayersSize: 0, Images: [], Containers: [], Volumes: [], BuildCache: [] }),
 		)
-		.get("/containers/:id/json", (c) => {
-			throw notFound(`No such container: ${c.req.param("id")}`);
-		})
 		.get("/images/:name{.+}/json", (c) => {
 			throw notFound(`No such image: ${c.req.param("name")}`);
 		})
-		.get("/volumes/:name", (c) => {
-			throw notFound(`get ${c.req.param("name")}: no such volume`);
-		})
-		.get("/secrets", (c) => empty(c, ["id", "name", "names", "label"]))
-		.get("/configs", (c) => empty(c, ["id", "name", "label"]))
-		.get("/secrets/:id", (c) => {
-			clusterOf(c);
-			throw notFound(`secret ${c.req.param("id")} not found`);
-		})
-		.get("/configs/:id", (c) => {
-			clusterOf(c);
-			throw notFound(`config ${c.req.param("id")} not found`);
-		})
-		.post("/containers/:any{.+}", () => {
-			throw onTheMachine("containers");
-		})
 		.post("/images/:any{.+}", () => {
 			throw onTheMachine("images");
-		})
-		.post("/volumes/:any{.+}", () => {
-			throw onTheMachine("volumes");
 		})
 		.post("/build/prune", () => {
 			throw onTheMachine("builds");
@@ -93,10 +69,12 @@ function versions(version: string) {
 	};
 }
 
-function empty(c: EngineContext, keys: readonly string[]): Response {
-	clusterOf(c);
-	parseFilters(c.req.query("filters"), keys);
-	return c.json([]);
+function agentWarnings({ agent }: Cluster): string[] {
+	if (agent?.stopped === undefined) return [];
+	const { version, sha256, stopped } = agent;
+	return [
+		`WARNING: the rollout of agent ${version} (${sha256.slice(0, 12)}) has stopped: ${stopped}. Nodes that were not told stay as they are`,
+	];
 }
 
 /** The figures of all nodes together: what the cluster has, where dockerd says what its machine has. */
@@ -163,11 +141,14 @@ async function info(c: EngineContext, version: string) {
 		Isolation: "",
 		InitBinary: "",
 		SecurityOptions: [],
-		Warnings: nodes.flatMap((node) =>
-			node.description.problems.map(
-				(problem) => `WARNING: node ${node.description.hostname}: ${problem}`,
+		Warnings: [
+			...(snapshot ? agentWarnings(snapshot.cluster) : []),
+			...nodes.flatMap((node) =>
+				[...node.description.problems, ...(node.description.warnings ?? [])].map(
+					(problem) => `WARNING: node ${node.description.hostname}: ${problem}`,
+				),
 			),
-		),
+		],
 		Swarm: snapshot
 			? {
 					NodeID: managerId(snapshot.cluster),

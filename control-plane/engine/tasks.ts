@@ -2,11 +2,15 @@
 // costs a score of requests and not a hundred.
 
 import { Hono } from "hono";
+import { conflict } from "../../model/errors.ts";
 import type { NodeId, ServiceId } from "../../model/id.ts";
+import type { Service } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Task } from "../../model/task.ts";
 import { taskStates } from "../../model/taskstate.ts";
 import type { DoorEnv } from "../cluster.ts";
+import { rolledBackBecause } from "./convert/rollout.ts";
+import { shownDesired } from "./convert/state.ts";
 import { inOrder, toEngine } from "./convert/task.ts";
 import { clusterOf } from "./door.ts";
 import { fault } from "./errors.ts";
@@ -35,6 +39,11 @@ export function taskRoutes(): Hono<DoorEnv> {
 			if (filters.has("_up-to-date")) {
 				await cluster.wait(seq, holdMs, c.req.raw.signal);
 				snapshot = await cluster.snapshot();
+				for (const asked of filters.get("service") ?? []) {
+					const service = snapshot.services.get(serviceId(snapshot, asked));
+					const reason = service && rolledBackBecause(service);
+					if (reason) throw conflict(reason);
+				}
 			}
 			return c.json(select(snapshot, filters).map((task) => toEngine(task, snapshot, Date.now())));
 		})
@@ -56,16 +65,21 @@ export function select(snapshot: Snapshot, filters: Filters): Task[] {
 			(ofServices?.has(task.service) ?? true) &&
 			(ofNodes?.has(task.node) ?? true) &&
 			hasLabels(filters, service?.spec.labels ?? {}) &&
-			anyOf(filters, "desired-state", (state) => state === task.desired) &&
+			anyOf(filters, "desired-state", (state) => state === shownDesired(task)) &&
 			anyOf(filters, "runtime", (runtime) => runtime === "container") &&
 			anyOf(
 				filters,
 				"_up-to-date",
-				(wanted) => isTrue(wanted) === (task.templateVersion === service?.templateVersion),
+				(wanted) => isTrue(wanted) === (service !== undefined && isUpToDate(service, task)),
 			)
 		);
 	});
 	return inOrder(found);
+}
+
+/** A schedule starts a run with the template that there is, of which older runs have tasks too. */
+function isUpToDate({ templateVersion, job }: Service, task: Task): boolean {
+	return task.templateVersion === templateVersion && task.iteration === job?.iteration;
 }
 
 /** Few tasks to look at where a service or node is named. */

@@ -5,12 +5,12 @@ import { macOf, parseAddress, parseRange, showRange } from "../../../model/cidr.
 import { invalid } from "../../../model/errors.ts";
 import type { NetworkId, NodeId } from "../../../model/id.ts";
 import { type Network, vipHolder } from "../../../model/network.ts";
+import { nodeName } from "../../../model/node.ts";
 import type { Document } from "../../../model/service.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
 import { type Task, taskName } from "../../../model/task.ts";
 import { isTerminal } from "../../../model/taskstate.ts";
 import { badArgument } from "../errors.ts";
-import { nodeName } from "../lookup.ts";
 import { timestamp } from "./time.ts";
 
 const text = z.string();

@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { Cluster } from "../../../model/cluster.ts";
 import { invalid } from "../../../model/errors.ts";
 import type { ClusterId } from "../../../model/id.ts";
-import type { Node } from "../../../model/node.ts";
+import type { GenericResources, Node } from "../../../model/node.ts";
 import type { Document } from "../../../model/service.ts";
 import { hostOf } from "../address.ts";
 import { installLine } from "../errors.ts";
@@ -58,7 +58,11 @@ export function toEngine(node: Node): Document {
 		Description: {
 			Hostname: description.hostname,
 			Platform: { Architecture: description.architecture, OS: description.os },
-			Resources: { NanoCPUs: description.nanoCpus, MemoryBytes: description.memoryBytes },
+			Resources: {
+				NanoCPUs: description.nanoCpus,
+				MemoryBytes: description.memoryBytes,
+				...showGeneric(description.genericResources),
+			},
 			Engine: {
 				EngineVersion: description.engineVersion,
 				Labels: description.engineLabels,
@@ -78,6 +82,16 @@ export function toEngine(node: Node): Document {
 			},
 		}),
 	};
+}
+
+/** As the engine lists them: a named one each, a number for a kind that is only counted. */
+export function showGeneric(resources: GenericResources = {}): Document {
+	const listed = Object.entries(resources).flatMap(([kind, what]): Document[] =>
+		typeof what === "number"
+			? [{ DiscreteResourceSpec: { Kind: kind, Value: what } }]
+			: what.map((name) => ({ NamedResourceSpec: { Kind: kind, Value: name } })),
+	);
+	return listed.length > 0 ? { GenericResources: listed } : {};
 }
 
 /** The control plane's own id among nodes. No node has it: nodes' ids are drawn, the cluster's too. */

@@ -28,6 +28,8 @@ const around = {
 		throw notFound(`network ${asked} not found`);
 	},
 	isNameTaken: () => false,
+	nowMs: 0,
+	findMaterial: () => undefined,
 };
 
 const read = (document: unknown) =>

@@ -6,25 +6,29 @@
 import { invalid } from "../../../model/errors.ts";
 import type { NetworkId, ServiceId } from "../../../model/id.ts";
 import { type Network, vipHolder } from "../../../model/network.ts";
-import type { Node } from "../../../model/node.ts";
-import type {
-	Document,
-	Mode,
-	PortSpec,
-	Protocol,
-	Service,
-	ServiceSpec,
-	UpdatePolicy,
+import { type Node, nodeName } from "../../../model/node.ts";
+import {
+	type Document,
+	isJob,
+	type Mode,
+	type PortSpec,
+	type Protocol,
+	type Service,
+	type ServiceSpec,
+	type UpdatePolicy,
 } from "../../../model/service.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
 import type { Task } from "../../../model/task.ts";
 import { isTerminal } from "../../../model/taskstate.ts";
 import type { Body } from "../body.ts";
-import { badArgument, unimplemented } from "../errors.ts";
-import { nodeName } from "../lookup.ts";
+import { badArgument } from "../errors.ts";
 import type { PortDocument, ServiceDocument, UpdateDocument } from "./document.ts";
+import { type FindMaterial, filesOf, refuseSharedTargets } from "./files.ts";
+import { checkJob, jobModeOf, showJob, showJobStatus, tallyOf } from "./job.ts";
+import { checkOwnLabels } from "./labels.ts";
 import { nameFor } from "./names.ts";
 import { showPort } from "./port.ts";
+import { isRolloutLabel, rolloutLabels } from "./rollout.ts";
 import { shownState } from "./state.ts";
 import { networksOf, templateOf } from "./template.ts";
 import { msOf, timestamp } from "./time.ts";
@@ -36,6 +40,8 @@ export interface Surroundings {
 	/** Throws where there is none of that name or id. */
 	findNetwork(asked: string): Network;
 	isNameTaken(name: string): boolean;
+	readonly nowMs: number;
+	readonly findMaterial: FindMaterial;
 }
 
 export interface ReadSpec {
@@ -55,12 +61,17 @@ export function fromEngine(body: Body<ServiceDocument>, around: Surroundings): R
 	const resolve = (text: string): NetworkId => attachable(around.findNetwork(text));
 	const networkDocuments = asked.TaskTemplate?.Networks ?? asked.Networks;
 	const networks = networksOf(networkDocuments, resolve);
-	const template = templateOf(asked.TaskTemplate ?? {}, networks);
-	refuseSecrets(asked);
+	const plain = templateOf(asked.TaskTemplate ?? {}, networks);
+	const files = filesOf(asked.TaskTemplate?.ContainerSpec ?? {}, around.findMaterial);
+	refuseSharedTargets(files, plain.container.mounts);
+	const template =
+		files.length > 0 ? { ...plain, container: { ...plain.container, files } } : plain;
 	const endpointMode = endpointModeOf(asked.EndpointSpec?.Mode);
 	const ports = portsOf(asked.EndpointSpec?.Ports ?? [], endpointMode);
 	if (ports.some((port) => port.mode === "ingress")) refuseInternalOnly(networks, around);
-	const labels = withoutBackends(asked.Labels);
+	const labels = withoutShown(asked.Labels);
+	checkOwnLabels(labels);
+	checkJob(mode, labels, asked.UpdateConfig, around.nowMs);
 	const spec: ServiceSpec = {
 		name,
 		labels,
@@ -70,10 +81,12 @@ export function fromEngine(body: Body<ServiceDocument>, around: Surroundings): R
 		ports,
 		update: policyOf(asked.UpdateConfig, "update"),
 		rollback: policyOf(asked.RollbackConfig, "rollback"),
+		...rebalanceOf(labels, mode),
 	};
 	const { Networks: _moved, ...rest } = asked;
 	const document: ServiceDocument = {
 		...rest,
+		...withoutBlanks(rest),
 		Name: name,
 		Labels: labels,
 		TaskTemplate: {
@@ -88,9 +101,24 @@ export function fromEngine(body: Body<ServiceDocument>, around: Surroundings): R
 			ForceUpdate: template.forceUpdate,
 			Runtime: "container",
 		},
-		Mode: mode.kind === "global" ? { Global: {} } : { Replicated: { Replicas: mode.replicas } },
+		Mode: showMode(mode),
 	};
 	return { spec, document, warnings: warningsOf(document, body.unknown) };
+}
+
+/** Of what is there, Docker fills in what is chosen by a word; clients wait for some of these. */
+function withoutBlanks(asked: ServiceDocument): ServiceDocument {
+	const { UpdateConfig: update, RollbackConfig: rollback, EndpointSpec: endpoint } = asked;
+	const policy = (document: UpdateDocument) => ({
+		...document,
+		FailureAction: document.FailureAction || "pause",
+		Order: document.Order || "stop-first",
+	});
+	return {
+		...(update && { UpdateConfig: policy(update) }),
+		...(rollback && { RollbackConfig: policy(rollback) }),
+		...(endpoint && { EndpointSpec: { ...endpoint, Mode: endpoint.Mode || "vip" } }),
+	};
 }
 
 const isForeign = ({ TaskTemplate: template }: ServiceDocument) =>
@@ -104,16 +132,22 @@ function checkName(name: string): void {
 }
 
 function modeOf(document: ServiceDocument["Mode"]): Mode {
-	if (document?.ReplicatedJob ?? document?.GlobalJob) {
-		throw unimplemented(
-			"jobs are not supported: use --mode replicated with --restart-condition none (runs once, is not started again)",
-		);
-	}
-	if (document?.Global && document.Replicated) {
+	const { Replicated, Global, ReplicatedJob, GlobalJob } = document ?? {};
+	if ([Replicated, Global, ReplicatedJob, GlobalJob].filter(Boolean).length > 1) {
 		throw badArgument("must specify only one service mode");
 	}
-	if (document?.Global) return { kind: "global" };
-	return { kind: "replicated", replicas: document?.Replicated?.Replicas ?? 1 };
+	if (Global) return { kind: "global" };
+	return (
+		jobModeOf({ ReplicatedJob, GlobalJob }) ?? {
+			kind: "replicated",
+			replicas: Replicated?.Replicas ?? 1,
+		}
+	);
+}
+
+function showMode(mode: Mode): ServiceDocument["Mode"] {
+	if (isJob(mode)) return showJob(mode);
+	return mode.kind === "global" ? { Global: {} } : { Replicated: { Replicas: mode.replicas } };
 }
 
 function attachable(network: Network): NetworkId {
@@ -123,15 +157,6 @@ function attachable(network: Network): NetworkId {
 		);
 	}
 	return network.id;
-}
-
-/** There are no secrets and configs to refer to, so every reference is to a missing one. */
-function refuseSecrets({ TaskTemplate: template }: ServiceDocument): void {
-	const { Secrets: secrets = [], Configs: configs = [] } = template?.ContainerSpec ?? {};
-	const [secret] = secrets;
-	if (secret) throw badArgument(`secret not found: ${secret.SecretName ?? secret.SecretID}`);
-	const [config] = configs;
-	if (config) throw badArgument(`config not found: ${config.ConfigName ?? config.ConfigID}`);
 }
 
 function endpointModeOf(text: string | undefined): ServiceSpec["endpointMode"] {
@@ -224,6 +249,25 @@ function policyOf(
 	};
 }
 
+function rebalanceOf(
+	labels: Readonly<Record<string, string>>,
+	mode: Mode,
+): Pick<ServiceSpec, "rebalance"> {
+	const { [rebalanceLabel]: order } = labels;
+	if (order === undefined) return {};
+	if (order !== "start-first" && order !== "stop-first") {
+		throw badArgument(
+			`label ${rebalanceLabel}: ${JSON.stringify(order)}: start-first (no gap, another address) or stop-first (a gap, the same address)`,
+		);
+	}
+	if (mode.kind !== "replicated") {
+		throw badArgument(`label ${rebalanceLabel}: only replicated services can be rebalanced`);
+	}
+	return { rebalance: order };
+}
+
+const rebalanceLabel = "skein.rebalance";
+
 function failureActionOf(
 	text: string | undefined,
 	which: "update" | "rollback",
@@ -268,7 +312,10 @@ export interface Shown {
 export function toEngine(service: Service, snapshot: Snapshot, shown: Shown = {}): Document {
 	const show = (document: Document) => (shown.insertDefaults ? withDefaults(document) : document);
 	const spec = show(service.document) as ServiceDocument;
-	const labels = shown.insertDefaults && backendLabels(service, snapshot);
+	const labels = shown.insertDefaults && {
+		...backendLabels(service, snapshot),
+		...rolloutLabels(service, snapshot),
+	};
 	return {
 		ID: service.id,
 		Version: { Index: service.specVersion },
@@ -278,6 +325,7 @@ export function toEngine(service: Service, snapshot: Snapshot, shown: Shown = {}
 		...(service.previous && { PreviousSpec: show(service.previous.document) }),
 		Endpoint: endpointOf(service, snapshot),
 		...(service.updateStatus && { UpdateStatus: updateStatusOf(service.updateStatus) }),
+		...showJobStatus(service),
 		...(shown.status && { ServiceStatus: statusOf(service, snapshot) }),
 	};
 }
@@ -344,8 +392,10 @@ function backendLabels(service: Service, snapshot: Snapshot): Readonly<Record<st
 
 const backendPrefix = "skein.backend.";
 
-function withoutBackends(labels: Readonly<Record<string, string>> = {}): Record<string, string> {
-	const own = Object.entries(labels).filter(([key]) => !key.startsWith(backendPrefix));
+function withoutShown(labels: Readonly<Record<string, string>> = {}): Record<string, string> {
+	const own = Object.entries(labels).filter(
+		([key]) => !key.startsWith(backendPrefix) && !isRolloutLabel(key),
+	);
 	return Object.fromEntries(own);
 }
 
@@ -375,8 +425,12 @@ function statusOf(service: Service, snapshot: Snapshot): Document {
 	const { mode } = service.spec;
 	return {
 		RunningTasks: running.length,
-		DesiredTasks: mode.kind === "replicated" ? mode.replicas : wanted.length,
-		CompletedTasks: 0,
+		...(isJob(mode)
+			? tallyOf(service, mode, tasks)
+			: {
+					DesiredTasks: mode.kind === "replicated" ? mode.replicas : wanted.length,
+					CompletedTasks: 0,
+				}),
 	};
 }
 
@@ -387,17 +441,26 @@ const isDown = (task: Task, nodes: ReadonlyMap<string, Node>) =>
 function withDefaults(document: Document): Document {
 	const spec = document as ServiceDocument;
 	const { TaskTemplate: template } = spec;
+	const isOfJob = Boolean(spec.Mode?.ReplicatedJob ?? spec.Mode?.GlobalJob);
 	return {
 		...spec,
 		TaskTemplate: {
 			...template,
 			ContainerSpec: { StopGracePeriod: 10e9, DNSConfig: {}, ...template?.ContainerSpec },
 			Resources: template?.Resources ?? {},
-			RestartPolicy: { Condition: "any", Delay: 5e9, MaxAttempts: 0, ...template?.RestartPolicy },
+			RestartPolicy: {
+				Condition: isOfJob ? "on-failure" : "any",
+				Delay: 5e9,
+				MaxAttempts: 0,
+				...template?.RestartPolicy,
+			},
 			Placement: template?.Placement ?? {},
 		},
-		UpdateConfig: spec.UpdateConfig ?? defaultPolicy,
-		RollbackConfig: spec.RollbackConfig ?? defaultPolicy,
+		// A job may have none, so that a client could not send it back.
+		...(!isOfJob && {
+			UpdateConfig: spec.UpdateConfig ?? defaultPolicy,
+			RollbackConfig: spec.RollbackConfig ?? defaultPolicy,
+		}),
 		EndpointSpec: { Mode: "vip", ...spec.EndpointSpec },
 	};
 }

@@ -5,6 +5,7 @@ import { gatewayHolder } from "../../../model/network.ts";
 import type { Node } from "../../../model/node.ts";
 import { Facts } from "../../../model/snapshot.ts";
 import { type Task, type TaskStatus, unstarted } from "../../../model/task.ts";
+import { backsOff } from "./state.ts";
 import { toEngine } from "./task.ts";
 
 const network = "net" as NetworkId;
@@ -87,4 +88,14 @@ test.each<[string, Task, number, [string, string, string | undefined]]>([
 		Status: { State: string; Message: string; Err?: string };
 	};
 	expect([status.State, status.Message, status.Err]).toEqual([state, message, error]);
+});
+
+test("a task that is put off for longer than asked says so where service ps looks", () => {
+	const held = task({}, { desired: "ready", startAfterMs: 9_000 });
+	expect(backsOff(held, 5_000, 2_000)).toBe(
+		"its last tasks ended soon after their start: the next starts in 8 s",
+	);
+	expect(backsOff(held, 8_000, 2_000)).toBe("");
+	expect(backsOff(held, 5_000, 9_000)).toBe("");
+	expect(backsOff({ ...held, desired: "running" }, 5_000, 2_000)).toBe("");
 });

@@ -38,6 +38,7 @@ export function templateOf(
 		container: containerOf(container ?? {}),
 		limits: resourcesOf(resources?.Limits),
 		reservations: resourcesOf(resources?.Reservations),
+		...genericOf(resources?.Reservations?.GenericResources ?? []),
 		restart: restartOf(document.RestartPolicy),
 		placement: placementOf(placement),
 		networks,
@@ -181,6 +182,27 @@ function resourcesOf(document: ResourcesDocument | undefined): Resources {
 	}
 	// Docker takes -1 for "no limit" here.
 	return { nanoCpus, memoryBytes, pids: Math.max(pids, 0) };
+}
+
+/** By count only, as in Docker: which ones a task gets is the scheduler's to choose. */
+function genericOf(
+	documents: NonNullable<ResourcesDocument["GenericResources"]>,
+): Pick<TaskTemplate, "genericReservations"> {
+	const wanted: Record<string, number> = {};
+	for (const { NamedResourceSpec: named, DiscreteResourceSpec: discrete } of documents) {
+		const { Kind: kind = "", Value: value = 0 } = discrete ?? {};
+		if (named || kind === "" || value < 1) {
+			const what = named ? `${named.Kind}=${named.Value}` : `${kind}=${value}`;
+			throw badArgument(
+				`invalid Reservations.GenericResources: ${JSON.stringify(what)}: a kind and how many of it, as in "gpu=2"`,
+			);
+		}
+		if (wanted[kind] !== undefined) {
+			throw badArgument(`invalid Reservations.GenericResources: ${kind} stands there twice`);
+		}
+		wanted[kind] = value;
+	}
+	return Object.keys(wanted).length > 0 ? { genericReservations: wanted } : {};
 }
 
 function restartOf(document: TemplateDocument["RestartPolicy"]): RestartPolicy {

@@ -26,6 +26,13 @@ const ignored: readonly (readonly [
 		"it is a matter of Windows",
 	],
 	[
+		"RestartPolicy.Condition any",
+		({ Mode, TaskTemplate }) =>
+			Boolean(Mode?.ReplicatedJob ?? Mode?.GlobalJob) &&
+			TaskTemplate?.RestartPolicy?.Condition === "any",
+		"what a job completed is not run again, so that it means on-failure",
+	],
+	[
 		"Privileges.CredentialSpec",
 		(document) => Boolean(container(document)?.Privileges?.CredentialSpec),
 		"it is a matter of Windows",
@@ -59,12 +66,6 @@ const ignored: readonly (readonly [
 		"overlays take no options per service",
 	],
 	[
-		"Reservations.GenericResources",
-		(document) =>
-			(document.TaskTemplate?.Resources?.Reservations?.GenericResources ?? []).length > 0,
-		"nodes report none; use a node label and a constraint",
-	],
-	[
 		"Mounts[].VolumeOptions.Subpath",
 		(document) =>
 			Boolean(container(document)?.Mounts?.some((mount) => mount.VolumeOptions?.Subpath)),
@@ -83,6 +84,21 @@ const ignored: readonly (readonly [
 				),
 			),
 		"of its fields only Propagation is passed on",
+	],
+	[
+		"Mounts[].Consistency",
+		(document) =>
+			Boolean(
+				container(document)?.Mounts?.some(
+					({ Consistency: consistency = "" }) => !["", "default"].includes(consistency),
+				),
+			),
+		"it is a matter of Docker Desktop",
+	],
+	[
+		"Configs[].Runtime",
+		(document) => Boolean(container(document)?.Configs?.some((config) => config.Runtime)),
+		"it is a matter of Windows; give the config a File",
 	],
 	[
 		"Mounts[].TmpfsOptions.Options",
