@@ -1,0 +1,359 @@
+// How deployments go on: each a step further, from what builds, jobs and rollouts have come to. Pure.
+//
+// A deployment is queued, has its image built, has what must come before run, rolls, and ends. One environment has at
+// most one past its build: what comes later overtakes those that wait, and waits for the one that rolls.
+
+import type { Application, Environment } from "../../model/application.ts";
+import { type Build, hasEnded } from "../../model/build.ts";
+import type { Change, Moment } from "../../model/change.ts";
+import {
+	type Deployment,
+	type DeploymentOutcome,
+	keptDeployments,
+	type Phase,
+} from "../../model/deployment.ts";
+import { Refusal } from "../../model/errors.ts";
+import type { ServiceId } from "../../model/id.ts";
+import type { Evidence } from "../../model/rollout.ts";
+import type { Service, ServiceSpec } from "../../model/service.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import { Draft } from "../manager/draft.ts";
+import { same } from "../manager/same.ts";
+import { assignBuilds, buildFor, imageOf, isImageKept } from "./builds.ts";
+import { changeService, type Made, makeJob, makeService } from "./make.ts";
+import { firstTasksOf, rolloutOf } from "./outcome.ts";
+
+export interface Advance {
+	readonly changes: readonly Change[];
+	/** When time alone would move one of them. */
+	readonly wakeAtMs: number | null;
+}
+
+/** An image that is complete is told of within moments. */
+const tellImageMs = 60_000;
+/** A builder that dies takes its build along; another one gets this many more tries. */
+const mostLost = 2;
+
+export function advance(snapshot: Snapshot, moment: Moment): Advance {
+	const { deployments, builds } = snapshot.unsettled;
+	if (deployments.size === 0 && builds.size === 0) return { changes: [], wakeAtMs: null };
+	const draft = new Draft(snapshot);
+	const times: number[] = [];
+	const open = [...deployments.values()].sort((a, b) => a.number - b.number);
+	for (const { id } of open) {
+		// As many steps as there are to be taken at once.
+		for (;;) {
+			const deployment = draft.deployments.get(id);
+			if (!deployment || deployment.outcome !== null) break;
+			const edits = draft.edits;
+			const untilMs = step(draft, moment, deployment);
+			if (untilMs !== null) times.push(untilMs);
+			if (draft.edits === edits) break;
+		}
+	}
+	assignBuilds(draft, moment);
+	const hasEndedNow = [...deployments.keys()].some((id) => !draft.unsettled.deployments.has(id));
+	if (hasEndedNow) forgetOld(draft);
+	return { changes: draft.changes(), wakeAtMs: times.length > 0 ? Math.min(...times) : null };
+}
+
+/** Until when what it waits for may take; null where only news ends the wait. */
+function step(draft: Draft, moment: Moment, deployment: Deployment): number | null {
+	const application = draft.applications.get(deployment.application);
+	const environment = application?.spec.environments.find(
+		({ name }) => name === deployment.environment,
+	);
+	if (!application || !environment) {
+		const gone = application ? `environment ${deployment.environment}` : "the application";
+		end(draft, moment, deployment, "cancelled", `${gone} was removed`);
+		return null;
+	}
+	if (deployment.cancelledBy !== null && deployment.phase !== "rolling") {
+		const by = deployment.cancelledBy === "" ? "" : `by ${deployment.cancelledBy}`;
+		end(draft, moment, deployment, "cancelled", by);
+		return null;
+	}
+	const others = [...draft.unsettled.deployments.values()].filter(
+		(other) =>
+			other.application === deployment.application &&
+			other.environment === deployment.environment &&
+			other.id !== deployment.id,
+	);
+	const isWaiting = deployment.phase === "queued" || deployment.phase === "building";
+	const newer = others.find(({ number }) => number > deployment.number);
+	if (isWaiting && newer) {
+		end(draft, moment, deployment, "superseded", `#${newer.number} came before it was built`);
+		return null;
+	}
+	switch (deployment.phase) {
+		case "queued":
+			beginBuild(draft, moment, deployment, application);
+			return null;
+		case "building": {
+			const built = builtImage(draft, moment, application, deployment);
+			const isNext = !others.some(({ number }) => number < deployment.number);
+			if (typeof built === "number") return built;
+			if (built && isNext) {
+				const image = { ...deployment, image: built };
+				enter(draft, moment, image, environment.before.length > 0 ? "before" : "rolling");
+			}
+			return null;
+		}
+		case "before":
+			return runBefore(draft, moment, deployment, application, environment);
+		case "rolling":
+			return roll(draft, moment, deployment, application, environment);
+		case "ended":
+			return null;
+	}
+}
+
+function beginBuild(
+	draft: Draft,
+	moment: Moment,
+	deployment: Deployment,
+	application: Application,
+): void {
+	if (deployment.image !== "") {
+		enter(draft, moment, deployment, "building");
+		return;
+	}
+	const build = buildFor(draft, moment, application, deployment);
+	draft.put({ kind: "put-build", build });
+	enter(draft, moment, { ...deployment, build: build.id }, "building");
+}
+
+/** Undefined while there is none, or when the deployment has just ended for that; a number: until when to wait for it. */
+function builtImage(
+	draft: Draft,
+	moment: Moment,
+	application: Application,
+	deployment: Deployment,
+): string | number | undefined {
+	if (deployment.build === null) {
+		if (isImageKept(draft, deployment.image)) return deployment.image;
+		const reason = `image: no node has ${deployment.image} any more: deploy its commit again`;
+		end(draft, moment, deployment, "failed", reason);
+		return undefined;
+	}
+	const build = draft.builds.get(deployment.build);
+	if (build && !hasEnded(build.status.state)) return undefined;
+	const isComplete = build?.status.state === "complete";
+	if (build && isComplete) {
+		const image = imageOf(build);
+		if (isImageKept(draft, image)) return image;
+		// The node that built it has yet to say that it has it; unless it died over that.
+		const untilMs = build.status.sinceMs + tellImageMs;
+		const isThere = build.node !== null && draft.nodes.get(build.node)?.status.state === "ready";
+		if (isThere && moment.nowMs < untilMs) return untilMs;
+	}
+	const wasLost = build === undefined || build.status.state === "lost" || isComplete;
+	if (wasLost && deployment.lost < mostLost) {
+		const again = buildFor(draft, moment, application, deployment);
+		const lost = deployment.lost + 1;
+		draft.put({ kind: "put-build", build: again });
+		draft.put({ kind: "put-deployment", deployment: { ...deployment, build: again.id, lost } });
+		return undefined;
+	}
+	const reason = wasLost ? `build: lost with its node, ${mostLost + 1} times` : failureOf(build);
+	end(draft, moment, deployment, "failed", reason, evidenceOf(build));
+	return undefined;
+}
+
+const failureOf = ({ status }: Build) =>
+	`build: ${status.error || (status.state === "cancelled" ? "it was cancelled" : "it failed")}`;
+
+const evidenceOf = (build: Build | undefined): Evidence | null =>
+	build && build.status.lines.length > 0
+		? { oomKilled: false, health: "", lines: build.status.lines }
+		: null;
+
+function runBefore(
+	draft: Draft,
+	moment: Moment,
+	deployment: Deployment,
+	application: Application,
+	environment: Environment,
+): number | null {
+	const sinceMs = deployment.times.find(([phase]) => phase === "before")?.[1] ?? moment.nowMs;
+	const untilMs = sinceMs + environment.beforeTimeoutMs;
+	const job = deployment.job === null ? undefined : draft.services.get(deployment.job);
+	if (deployment.job === null) {
+		const made = tried(draft, moment, deployment, () =>
+			makeJob(draft, moment, application, environment, deployment),
+		);
+		if (!made) return null;
+		for (const change of made.changes) draft.put(change);
+		draft.put({ kind: "put-deployment", deployment: { ...deployment, job: made.id } });
+		return untilMs;
+	}
+	const what = `before: ${environment.before.join(" ")}`;
+	if (!job || job.removing) {
+		end(draft, moment, deployment, "failed", `${what}: its job was removed`);
+		return null;
+	}
+	if (job.job?.state === "complete") {
+		enter(draft, moment, deployment, "rolling");
+		return null;
+	}
+	const isLate = moment.nowMs >= untilMs;
+	if (job.job?.state !== "failed" && !isLate) return untilMs;
+	const [failed] = [...draft.tasksOfService(job.id).values()]
+		.filter(({ status }) => status.error !== "" || status.exitCode !== null)
+		.toSorted((a, b) => b.createdMs - a.createdMs);
+	const code = failed?.status.exitCode;
+	const why = isLate
+		? `not done within ${environment.beforeTimeoutMs / 1000} s`
+		: failed?.status.error || (code === null || code === undefined ? "" : `exit code ${code}`);
+	end(
+		draft,
+		moment,
+		deployment,
+		"failed",
+		`${what}: ${why || "it failed"}`,
+		failed?.status.evidence,
+	);
+	return null;
+}
+
+function roll(
+	draft: Draft,
+	moment: Moment,
+	deployment: Deployment,
+	application: Application,
+	environment: Environment,
+): number | null {
+	if (deployment.service === null) {
+		const made = tried(draft, moment, deployment, () =>
+			makeService(draft, moment, application, environment, deployment),
+		);
+		if (made) beginRolling(draft, moment, deployment, made);
+		return null;
+	}
+	const service = draft.services.get(deployment.service);
+	if (!service || service.removing) {
+		end(draft, moment, deployment, "failed", "rollout: the service was removed");
+		return null;
+	}
+	const found =
+		rolloutOf(draft, moment, service, deployment) ??
+		firstTasksOf(draft, moment, service, deployment);
+	if (!found.outcome) return found.untilMs;
+	end(draft, moment, deployment, found.outcome, found.reason, found.evidence);
+	return null;
+}
+
+/** The service as it is to be; what is so already is no rollout. */
+function beginRolling(draft: Draft, moment: Moment, deployment: Deployment, made: Made): void {
+	const { known } = made;
+	const { changes, service } = changeService(draft, moment, made);
+	const next: Deployment = {
+		...deployment,
+		service: service.id,
+		made: { spec: withoutLogin(made.spec), document: made.document },
+		template: service.templateVersion,
+	};
+	if (known && isUnchanged(known, made)) {
+		end(draft, moment, next, "unchanged", "the service is just that already");
+		return;
+	}
+	for (const change of changes) draft.put(change);
+	draft.put({ kind: "put-deployment", deployment: next });
+}
+
+/** What is sealed stands in services only, where keys are looked after. */
+function withoutLogin({ registryAuth: _sealed, ...spec }: ServiceSpec): ServiceSpec {
+	return spec;
+}
+
+/** What stands still half-way is not what it says. */
+function isUnchanged(known: Service, { spec, document }: Pick<Service, "spec" | "document">) {
+	const { state } = known.updateStatus ?? {};
+	const isWhole = state === undefined || state === "completed" || state === "rollback_completed";
+	return isWhole && same(known.spec, spec) && same(known.document, document);
+}
+
+/** What a spec cannot be, the deployment fails for, in the words of whoever refuses it. */
+function tried<Result>(
+	draft: Draft,
+	moment: Moment,
+	deployment: Deployment,
+	work: () => Result,
+): Result | undefined {
+	try {
+		return work();
+	} catch (error) {
+		if (!(error instanceof Refusal)) throw error;
+		end(draft, moment, deployment, "failed", `service: ${error.message}`);
+		return undefined;
+	}
+}
+
+function enter(draft: Draft, { nowMs }: Moment, deployment: Deployment, phase: Phase): void {
+	draft.put({
+		kind: "put-deployment",
+		deployment: { ...deployment, phase, times: [...deployment.times, [phase, nowMs]] },
+	});
+}
+
+function end(
+	draft: Draft,
+	{ nowMs }: Moment,
+	deployment: Deployment,
+	outcome: DeploymentOutcome,
+	reason: string,
+	evidence: Evidence | null = null,
+): void {
+	draft.put({
+		kind: "put-deployment",
+		deployment: {
+			...deployment,
+			phase: "ended",
+			times: [...deployment.times, ["ended", nowMs]],
+			outcome,
+			reason,
+			evidence,
+		},
+	});
+	removeJob(draft, nowMs, deployment.job);
+	const build = deployment.build === null ? undefined : draft.builds.get(deployment.build);
+	if (!build || hasEnded(build.status.state)) return;
+	const isShared = [...draft.unsettled.deployments.values()].some(
+		(other) => other.id !== deployment.id && other.build === build.id,
+	);
+	if (!isShared) draft.put({ kind: "put-build", build: { ...build, desired: "cancelled" } });
+}
+
+function removeJob(draft: Draft, nowMs: number, id: ServiceId | null): void {
+	const job = id === null ? undefined : draft.services.get(id);
+	if (!job || job.removing) return;
+	draft.put({ kind: "put-service", service: { ...job, removing: true, updatedMs: nowMs } });
+}
+
+/** The newest of each environment stay, and the builds whose images those or a service need. */
+function forgetOld(draft: Draft): void {
+	const byEnvironment = Map.groupBy(
+		draft.deployments.values(),
+		({ application, environment }) => `${application} ${environment}`,
+	);
+	for (const all of byEnvironment.values()) {
+		const ended = all.filter(({ outcome }) => outcome !== null);
+		const old = ended.toSorted((a, b) => b.number - a.number).slice(keptDeployments);
+		for (const { id } of old) draft.put({ kind: "remove-deployment", id });
+	}
+	for (const build of [...draft.builds.values()]) {
+		if (!hasEnded(build.status.state) || isNeeded(draft, build)) continue;
+		draft.put({ kind: "remove-build", id: build.id });
+	}
+}
+
+function isNeeded(draft: Draft, { id, status }: Build): boolean {
+	for (const deployment of draft.deployments.values()) {
+		if (deployment.build === id) return true;
+		if (status.digest !== "" && deployment.image.endsWith(status.digest)) return true;
+	}
+	if (status.digest === "") return false;
+	return [...draft.services.values()].some(({ spec, previous }) =>
+		[spec, previous?.spec].some((each) => each?.template.container.image.endsWith(status.digest)),
+	);
+}

@@ -1,0 +1,178 @@
+// Which builds there are to be, and on which nodes. Pure.
+
+import type { Application } from "../../model/application.ts";
+import { type Build, type BuildStatus, type Recipe, unbuilt } from "../../model/build.ts";
+import type { Moment } from "../../model/change.ts";
+import type { Deployment } from "../../model/deployment.ts";
+import type { BuildId, NodeId } from "../../model/id.ts";
+import { imageHost } from "../../model/image.ts";
+import { builderLabel } from "../../model/labels.ts";
+import { isToBeEmptied, type Node } from "../../model/node.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import type { Draft } from "../manager/draft.ts";
+import { architectureOf } from "../manager/images.ts";
+import { same } from "../manager/same.ts";
+
+/** As long as this one is in a tag, nobody needs more of a commit's name. */
+const shortCommit = 12;
+
+/** The build that the deployment waits for: one that there is already, of the same commit by the same recipe, or a new one. */
+export function buildFor(
+	draft: Draft,
+	{ nowMs, newId }: Moment,
+	{ id: application, spec }: Application,
+	{ commit, ref }: Deployment,
+): Build {
+	const architecture = architectureFor(draft);
+	const known = [...draft.builds.values()].find(
+		(each) =>
+			each.application === application &&
+			each.commit === commit &&
+			each.desired === "complete" &&
+			each.architecture === architecture &&
+			same(each.recipe, spec.build) &&
+			!isVoid(each.status) &&
+			(each.status.state !== "complete" || isImageKept(draft, imageOf(each))),
+	);
+	if (known) return known;
+	return {
+		id: newId() as BuildId,
+		application,
+		repository: spec.repository,
+		commit,
+		ref,
+		recipe: spec.build,
+		architecture,
+		image: `${imageHost}/${spec.name}:${tagOf(commit, spec.build, draft)}`,
+		desired: "complete",
+		limits: spec.buildLimits,
+		timeoutMs: spec.buildTimeoutMs,
+		node: null,
+		createdMs: nowMs,
+		status: { ...unbuilt, sinceMs: nowMs },
+	};
+}
+
+const isVoid = ({ state }: BuildStatus) =>
+	state === "failed" || state === "cancelled" || state === "lost";
+
+/** The commit; with a number behind it where another recipe made another image of it. */
+function tagOf(commit: string, recipe: Recipe, snapshot: Snapshot): string {
+	const others = [...snapshot.builds.values()].filter(
+		(each) => each.commit === commit && each.status.state === "complete",
+	);
+	const count = others.filter((each) => !same(each.recipe, recipe)).length;
+	return count === 0 ? commit.slice(0, shortCommit) : `${commit.slice(0, shortCommit)}-${count}`;
+}
+
+/** That of most of the nodes. */
+function architectureFor({ nodes }: Snapshot): string {
+	const counts = Map.groupBy(nodes.values(), ({ description }) => architectureOf(description));
+	const [most] = [...counts].toSorted(
+		([a, one], [b, other]) => other.length - one.length || (a < b ? -1 : 1),
+	);
+	return most?.[0] ?? "amd64";
+}
+
+/** With its digest, of one that is complete. */
+export const imageOf = ({ image, status }: Build) => `${image}@${status.digest}`;
+
+/** Whether anybody can get it now. An image of a registry outside is that registry's matter. */
+export function isImageKept(snapshot: Snapshot, image: string): boolean {
+	if (!image.startsWith(`${imageHost}/`)) return true;
+	return [...snapshot.nodes.values()].some(
+		({ images, status }) =>
+			status.state === "ready" && images.some((digest) => image.endsWith(digest)),
+	);
+}
+
+/** Each to a node of its own; what went with its node is lost. */
+export function assignBuilds(draft: Draft, { nowMs }: Moment): void {
+	const say = (build: Build, status: Partial<BuildStatus> & Pick<BuildStatus, "state">) => {
+		const { state, error = "" } = status;
+		if (build.status.state === state && build.status.error === error) return;
+		const times = [...build.status.times, [state, nowMs] as const];
+		const isNew = build.status.state !== state;
+		draft.put({
+			kind: "build-status",
+			id: build.id,
+			status: {
+				...build.status,
+				state,
+				error,
+				...(isNew && { sinceMs: nowMs, times }),
+				observed: build.status.observed + 1,
+			},
+		});
+	};
+	for (const build of [...draft.unsettled.builds.values()]) {
+		const isThere = build.node !== null && draft.nodes.get(build.node)?.status.state === "ready";
+		if (build.node !== null && !isThere) say(build, { state: "lost", error: "its node is gone" });
+		if (build.node === null && build.desired === "cancelled") say(build, { state: "cancelled" });
+	}
+	const waiting = [...draft.unsettled.builds.values()]
+		.filter(({ node }) => node === null)
+		.toSorted((a, b) => a.createdMs - b.createdMs || (a.id < b.id ? -1 : 1));
+	for (const build of waiting) {
+		const able = buildersFor(draft, build);
+		if (able.length === 0) {
+			say(build, { state: "waiting", error: whyNone(draft, build) });
+			continue;
+		}
+		const busy = new Set([...draft.unsettled.builds.values()].map(({ node }) => node));
+		const free = able.filter(({ id }) => !busy.has(id));
+		const chosen = bestOf(draft, free, build);
+		if (!chosen) {
+			say(build, { state: "waiting", error: "every node that may build has another build" });
+			continue;
+		}
+		draft.put({ kind: "put-build", build: { ...build, node: chosen } });
+		say({ ...build, node: chosen }, { state: "assigned" });
+	}
+}
+
+/** Nodes that can, and may: those that somebody chose for it, where anybody chose any. */
+function buildersFor(snapshot: Snapshot, { architecture, recipe }: Build): readonly Node[] {
+	const able = [...snapshot.nodes.values()].filter(
+		(node) =>
+			node.status.state === "ready" &&
+			node.spec.availability === "active" &&
+			!isToBeEmptied(node) &&
+			node.description.diskFull !== true &&
+			node.description.builder !== undefined &&
+			(recipe.secrets.length === 0 || node.description.builder.builder === "buildkit") &&
+			architectureOf(node.description) === architecture &&
+			node.spec.labels[builderLabel] !== "no",
+	);
+	const chosen = able.filter(({ spec }) => spec.labels[builderLabel] === "yes");
+	const anyChosen = [...snapshot.nodes.values()].some(
+		({ spec }) => spec.labels[builderLabel] === "yes",
+	);
+	return anyChosen ? chosen : able;
+}
+
+function whyNone(snapshot: Snapshot, { architecture, recipe }: Build): string {
+	const nodes = [...snapshot.nodes.values()];
+	const chosen = nodes.filter(({ spec }) => spec.labels[builderLabel] === "yes");
+	if (chosen.length > 0) {
+		return `none of the nodes with the label ${builderLabel}=yes can build just now: they must be ready, active, have git and room on their disks`;
+	}
+	if (nodes.every(({ description }) => description.builder === undefined)) {
+		return "no node can build: install git on one (apt-get install git), or run its install line again with --builder";
+	}
+	const secrets =
+		recipe.secrets.length > 0 ? ", with BuildKit since the build uses secrets (docker-buildx)" : "";
+	return `no node that may build is ready: one of architecture ${architecture} is needed, active, with git and room on its disk${secrets}`;
+}
+
+/** Where the application was built before, since the cache is there; else the least busy. */
+function bestOf(snapshot: Snapshot, free: readonly Node[], build: Build): NodeId | undefined {
+	const before = [...snapshot.builds.values()]
+		.filter(({ application }) => application === build.application)
+		.toSorted((a, b) => b.createdMs - a.createdMs)
+		.map(({ node }) => node);
+	const known = before.find((id) => free.some((node) => node.id === id));
+	if (known) return known;
+	const tasks = (node: Node) => snapshot.tasksOfNode(node.id).size;
+	return free.toSorted((a, b) => tasks(a) - tasks(b) || a.index - b.index)[0]?.id;
+}

@@ -1,0 +1,109 @@
+// What is made of a delivery: a deployment for each environment that it concerns.
+//
+// May be called again for the same delivery, by whoever finds it unhandled: its deployments bear its key, so that they
+// are made once.
+
+import type { Application } from "../../model/application.ts";
+import type { Change, Moment } from "../../model/change.ts";
+import type { Cause, Deployment } from "../../model/deployment.ts";
+import type { Push } from "../../model/git.ts";
+import type { DeploymentId } from "../../model/id.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import type { ClusterDoor, Delivery } from "../cluster.ts";
+import { concerns } from "../webhooks/filters.ts";
+
+export async function handle(door: ClusterDoor, delivery: Delivery): Promise<readonly string[]> {
+	const { result } = await door.commit((snapshot, moment) => {
+		const made = deploymentsOf(snapshot, moment, delivery);
+		return { changes: made.changes, result: made.outcome };
+	});
+	await door.inbox.settle(delivery, result);
+	return result;
+}
+
+/** All that were written and not handled: their process died, or the cluster could not be changed just then. */
+export async function handleRest(door: ClusterDoor): Promise<void> {
+	if ((await door.snapshot()).applications.size === 0) return;
+	for (const delivery of await door.inbox.unhandled()) await handle(door, delivery);
+}
+
+function deploymentsOf(
+	snapshot: Snapshot,
+	moment: Moment,
+	{ application: id, key, events }: Delivery,
+): { readonly changes: readonly Change[]; readonly outcome: readonly string[] } {
+	const application = snapshot.applications.get(id);
+	if (!application) return { changes: [], outcome: ["The application was removed."] };
+	const changes: Change[] = [];
+	const outcome: string[] = [];
+	let number = nextNumber(snapshot, application);
+	// By this delivery, or found before it came.
+	const known = [...snapshot.deployments.values()].filter(
+		({ application: of, cause }) =>
+			of === id && (cause.kind === "poll" || (cause.kind === "push" && cause.delivery === key)),
+	);
+	for (const event of events) {
+		for (const concern of concerns(application.spec, event)) {
+			const { environment } = concern;
+			if (!concern.deploy) {
+				outcome.push(`${environment}: ${concern.because}`);
+				continue;
+			}
+			const push = event as Push;
+			const before = known.find(
+				(each) => each.environment === environment && each.commit === push.commit,
+			);
+			if (before) {
+				outcome.push(`${environment}: deployment #${before.number}.`);
+				continue;
+			}
+			const deployment = newDeployment(moment, application, {
+				environment,
+				number: number++,
+				cause: { kind: "push", delivery: key },
+				commit: push.commit ?? "",
+				ref: push.ref,
+				message: push.message,
+				author: push.author,
+			});
+			changes.push({ kind: "put-deployment", deployment });
+			outcome.push(`${environment}: deployment #${deployment.number}.`);
+		}
+	}
+	return { changes, outcome };
+}
+
+export function nextNumber(snapshot: Snapshot, { id }: Pick<Application, "id">): number {
+	let last = 0;
+	for (const { application, number } of snapshot.deployments.values()) {
+		if (application === id) last = Math.max(last, number);
+	}
+	return last + 1;
+}
+
+export function newDeployment(
+	{ nowMs, newId }: Moment,
+	{ id }: Pick<Application, "id">,
+	words: Pick<Deployment, "environment" | "number" | "commit" | "ref" | "message" | "author"> & {
+		readonly cause: Cause;
+	} & Partial<Pick<Deployment, "image" | "made">>,
+): Deployment {
+	return {
+		id: newId() as DeploymentId,
+		application: id,
+		phase: "queued",
+		build: null,
+		lost: 0,
+		image: "",
+		job: null,
+		service: null,
+		made: null,
+		template: 0,
+		times: [["queued", nowMs]],
+		cancelledBy: null,
+		outcome: null,
+		reason: "",
+		evidence: null,
+		...words,
+	};
+}

@@ -1,0 +1,121 @@
+// The service that an environment is, and the job that runs before it, made of the user's words and the new image.
+
+import type { Application, Environment } from "../../model/application.ts";
+import type { Change, Moment } from "../../model/change.ts";
+import type { Deployment } from "../../model/deployment.ts";
+import { invalid } from "../../model/errors.ts";
+import type { ServiceId } from "../../model/id.ts";
+import { imageHost } from "../../model/image.ts";
+import type { Document, Service, ServiceSpec } from "../../model/service.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import { deployedDocument, jobDocument } from "../engine/convert/deployed.ts";
+import type { ServiceDocument } from "../engine/convert/document.ts";
+import { fromEngine } from "../engine/convert/service.ts";
+import { around, createService, putSpec } from "../engine/services.ts";
+
+export interface Made {
+	/** The service that is there. */
+	readonly known: Service | undefined;
+	readonly id: ServiceId;
+	readonly spec: ServiceSpec;
+	readonly document: Document;
+}
+
+/** Throws a `Refusal` where the words are none. */
+export function makeService(
+	snapshot: Snapshot,
+	moment: Moment,
+	application: Application,
+	environment: Environment,
+	deployment: Deployment,
+): Made {
+	const known = serviceOf(snapshot, environment);
+	const id = known?.id ?? (moment.newId() as ServiceId);
+	if (deployment.made) {
+		const { spec, document } = deployment.made;
+		return { known, id, spec: withLogin(spec, known), document };
+	}
+	const document = documentOf(known, application, environment, deployment.image);
+	return { known, id, ...read(document, id, snapshot, moment, known) };
+}
+
+const serviceOf = ({ services }: Snapshot, { service }: Environment) =>
+	[...services.values()].find(({ spec, removing }) => spec.name === service && !removing);
+
+function documentOf(
+	known: Service | undefined,
+	application: Application,
+	environment: Environment,
+	image: string,
+): ServiceDocument {
+	const base = (known?.document ?? environment.create) as ServiceDocument | null;
+	if (!base) {
+		throw invalid(
+			`there is no service ${environment.service}: make it (docker service create), or say in the environment how it is to be made (create)`,
+		);
+	}
+	const { service: name, variables } = environment;
+	return deployedDocument(base, {
+		name,
+		image,
+		variables,
+		labels: labelsOf(application, environment),
+	});
+}
+
+/** So that `docker service ls --filter` finds them. */
+const labelsOf = ({ spec }: Application, { name }: Environment) => ({
+	"skein.application": spec.name,
+	"skein.environment": name,
+});
+
+function read(
+	document: ServiceDocument,
+	id: ServiceId,
+	snapshot: Snapshot,
+	moment: Moment,
+	known: Service | undefined,
+): { readonly spec: ServiceSpec; readonly document: Document } {
+	const made = fromEngine({ value: document, unknown: [] }, around(snapshot, id, moment));
+	return { spec: withLogin(made.spec, known), document: made.document };
+}
+
+/** The registry's, as the service has it; what was built here is in none. */
+function withLogin(spec: ServiceSpec, known: Service | undefined): ServiceSpec {
+	const isOurs = spec.template.container.image.startsWith(`${imageHost}/`);
+	const login = isOurs ? undefined : known?.spec.registryAuth;
+	return login === undefined ? spec : { ...spec, registryAuth: login };
+}
+
+export function changeService(
+	snapshot: Snapshot,
+	moment: Moment,
+	{ known, id, spec, document }: Made,
+): { readonly changes: readonly Change[]; readonly service: Service } {
+	const { changes } = known
+		? putSpec(known, { spec, document }, null, snapshot, moment)
+		: createService(id, { spec, document, warnings: [] }, snapshot, moment);
+	const put = changes.find((change) => change.kind === "put-service");
+	if (!put) throw new Error("a service that is changed is put");
+	return { changes, service: put.service };
+}
+
+/** One container of the new image, with all that the service's have but its ports, run to its end. */
+export function makeJob(
+	snapshot: Snapshot,
+	moment: Moment,
+	application: Application,
+	environment: Environment,
+	deployment: Deployment,
+): { readonly id: ServiceId; readonly changes: readonly Change[] } {
+	const { document: service } = makeService(snapshot, moment, application, environment, deployment);
+	const id = moment.newId() as ServiceId;
+	const document = jobDocument(service as ServiceDocument, {
+		name: `${environment.service}-before-${deployment.number}`,
+		labels: labelsOf(application, environment),
+		command: environment.before,
+	});
+	const made = read(document, id, snapshot, moment, undefined);
+	const { changes } = createService(id, { ...made, warnings: [] }, snapshot, moment);
+	return { id, changes };
+}

@@ -1,0 +1,57 @@
+// The planner, with deployments: what a plan comes to may let one go a step further, and that is planned for in turn.
+
+import type { Change, Moment, Plan, Scope } from "../../model/change.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import { Draft } from "../manager/draft.ts";
+import { type Planner, plan, planAfter } from "../manager/plan.ts";
+import { advance } from "./advance.ts";
+
+/** A deployment takes three or four steps at once at most. */
+const mostTurns = 8;
+const againMs = 1_000;
+
+export const planner: Planner = {
+	plan: (snapshot, moment, scope) =>
+		withDeployments(snapshot, moment, scope, [], plan(snapshot, moment, scope)),
+	planAfter: (snapshot, changes, moment, scope) =>
+		withDeployments(snapshot, moment, scope, changes, planAfter(snapshot, changes, moment, scope)),
+};
+
+function withDeployments(
+	snapshot: Snapshot,
+	moment: Moment,
+	scope: Scope,
+	given: readonly Change[],
+	first: Plan,
+): Plan {
+	if (isIdle(snapshot, given)) return first;
+	let asked = given;
+	let planned = first;
+	for (let turn = 0; turn < mostTurns; turn++) {
+		const draft = new Draft(snapshot);
+		for (const change of [...asked, ...planned.changes]) draft.put(change);
+		const { changes, wakeAtMs } = advance(draft, moment);
+		if (changes.length === 0) {
+			return {
+				changes: [...asked.slice(given.length), ...planned.changes],
+				wakeAtMs: earlier(planned.wakeAtMs, wakeAtMs),
+			};
+		}
+		asked = [...asked, ...planned.changes, ...changes];
+		planned = planAfter(snapshot, asked, moment, scope);
+	}
+	return {
+		changes: [...asked.slice(given.length), ...planned.changes],
+		wakeAtMs: earlier(planned.wakeAtMs, moment.nowMs + againMs),
+	};
+}
+
+/** Nothing is deployed, nor about to be. */
+function isIdle({ unsettled }: Snapshot, given: readonly Change[]): boolean {
+	if (unsettled.deployments.size > 0 || unsettled.builds.size > 0) return false;
+	return !given.some(({ kind }) => kind === "put-deployment" || kind === "put-build");
+}
+
+function earlier(one: number | null, other: number | null): number | null {
+	return one === null || other === null ? (one ?? other) : Math.min(one, other);
+}

@@ -1,0 +1,408 @@
+// `/api/applications/…`: applications and their deployments, for the command line and for programs.
+
+import { bytesToHex } from "@noble/hashes/utils.js";
+import { type Context, Hono } from "hono";
+import { z } from "zod";
+import type { Application } from "../../model/application.ts";
+import { hasEnded } from "../../model/build.ts";
+import type { Change } from "../../model/change.ts";
+import type { Deployment } from "../../model/deployment.ts";
+import { conflict, invalid, notFound, unavailable } from "../../model/errors.ts";
+import type { ApplicationId, BuildId } from "../../model/id.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import { actorOf, bodyOf } from "../accounts/door.ts";
+import type { ClusterDoor } from "../cluster.ts";
+import { isGlob } from "../webhooks/glob.ts";
+import { readRefs } from "../webhooks/refs.ts";
+import type { AppEnv } from "../world.ts";
+import { readSpec, specSchema } from "./application.ts";
+import { handle, newDeployment, nextNumber } from "./deliver.ts";
+import {
+	changedSecrets,
+	namesOf,
+	readSecrets,
+	type SecretsChange,
+	sealSecrets,
+	secretsChangeSchema,
+} from "./secrets.ts";
+import { showApplication, showDelivery, showDeployment } from "./show.ts";
+
+type AppContext = Context<AppEnv>;
+
+const createSchema = z.strictObject({
+	spec: specSchema,
+	secrets: secretsChangeSchema.default({}),
+});
+const updateSchema = z.strictObject({ spec: specSchema });
+const deploySchema = z
+	.strictObject({
+		environment: z.string().default("production"),
+		/** A branch, a tag or a whole commit; the environment's branch where it names just one. */
+		ref: z.string().max(255).optional(),
+		/** The number of an earlier deployment: back to exactly that. */
+		rollback: z.number().int().optional(),
+		/** The number of another environment's deployment: its image here. */
+		promote: z.number().int().optional(),
+	})
+	.refine(({ ref, rollback, promote }) => [ref, rollback, promote].filter(isGiven).length < 2, {
+		message: "one of ref, rollback and promote: each says what is to be deployed",
+	});
+
+const isGiven = (value: unknown) => value !== undefined;
+
+export function applicationsRouter(): Hono<AppEnv> {
+	return new Hono<AppEnv>()
+		.get("/api/applications", async (c) => {
+			const snapshot = await doorOf(c).snapshot();
+			const all = [...snapshot.applications.values()].sort((a, b) =>
+				a.spec.name < b.spec.name ? -1 : 1,
+			);
+			return c.json(all.map((each) => showApplication(each, snapshot, webhookOf(c, each))));
+		})
+		.post("/api/applications", async (c) => {
+			const door = doorOf(c);
+			const { spec: asked, secrets: given } = await bodyOf(c, createSchema);
+			const spec = readSpec(asked);
+			const id = c.env.world.newId() as ApplicationId;
+			const webhook = given.webhook ?? [newWebhookSecret()];
+			const secrets = changedSecrets({ webhook, build: {}, registries: {} }, given);
+			refuseMissing(spec.build.secrets, namesOf(secrets));
+			const content = await sealSecrets(door.contents, id, 1, secrets);
+			const { result } = await door.commit((snapshot, { nowMs }) => {
+				refuseTaken(snapshot, spec.name);
+				const application: Application = {
+					id,
+					spec,
+					specVersion: 1,
+					secretsVersion: 1,
+					secretNames: namesOf(secrets),
+					createdMs: nowMs,
+					updatedMs: nowMs,
+				};
+				return {
+					changes: [
+						{ kind: "put-application", application },
+						{ kind: "put-content", content },
+					],
+					result: application,
+				};
+			});
+			const shown = showApplication(result, await door.snapshot(), webhookOf(c, result));
+			// The one time that it is shown.
+			return c.json({ ...shown, webhookSecret: webhook[0] }, 201);
+		})
+		.get("/api/applications/:name", async (c) => {
+			const { snapshot, application } = await found(c);
+			return c.json(showApplication(application, snapshot, webhookOf(c, application)));
+		})
+		.put("/api/applications/:name", async (c) => {
+			const { door, application } = await found(c);
+			const version = Number(c.req.query("version") ?? application.specVersion);
+			const spec = readSpec((await bodyOf(c, updateSchema)).spec);
+			refuseMissing(spec.build.secrets, application.secretNames);
+			const { result } = await door.commit((snapshot, { nowMs }) => {
+				const known = find(snapshot, application.id);
+				if (known.specVersion !== version) {
+					throw conflict(
+						`version: ${application.spec.name} was changed meanwhile: look again, and change what it is now`,
+					);
+				}
+				if (spec.name !== known.spec.name) {
+					throw invalid("name: an application keeps its name: its images and webhook bear it");
+				}
+				const next: Application = {
+					...known,
+					spec,
+					specVersion: version + 1,
+					updatedMs: nowMs,
+				};
+				return { changes: [{ kind: "put-application", application: next }], result: next };
+			});
+			return c.json(showApplication(result, await door.snapshot(), webhookOf(c, result)));
+		})
+		.put("/api/applications/:name/secrets", async (c) => {
+			const { door, application } = await found(c);
+			const change = await bodyOf(c, secretsChangeSchema);
+			const result = await changeSecrets(door, application, change);
+			return c.json({ secrets: result.secretNames });
+		})
+		.delete("/api/applications/:name", async (c) => {
+			const { door, application } = await found(c);
+			await door.commit((snapshot) => {
+				const { id } = find(snapshot, application.id);
+				const deployments = [...snapshot.deployments.values()].filter(
+					(each) => each.application === id,
+				);
+				const open = deployments.find(({ outcome }) => outcome === null);
+				if (open) {
+					throw conflict(
+						`deployment #${open.number} is under way: wait for it, or cancel it (docker skein app cancel ${application.spec.name} ${open.number})`,
+					);
+				}
+				// Images that services run stay for as long as those run them.
+				const changes: Change[] = [
+					{ kind: "remove-application", id },
+					...deployments.map((each): Change => ({ kind: "remove-deployment", id: each.id })),
+				];
+				return { changes, result: undefined };
+			});
+			return c.body(null, 204);
+		})
+		.get("/api/applications/:name/deployments", async (c) => {
+			const { snapshot, application } = await found(c);
+			const environment = c.req.query("environment");
+			const all = deploymentsOf(snapshot, application)
+				.filter((each) => environment === undefined || each.environment === environment)
+				.toSorted((a, b) => b.number - a.number);
+			return c.json(all.map((each) => showDeployment(each, snapshot)));
+		})
+		.post("/api/applications/:name/deployments", async (c) => {
+			const { door, application } = await found(c);
+			const asked = await bodyOf(c, deploySchema);
+			const deployment = await deploy(c, door, application, asked);
+			return c.json(showDeployment(deployment, await door.snapshot()), 201);
+		})
+		.get("/api/applications/:name/deployments/:number", async (c) => {
+			const { snapshot, deployment } = await foundDeployment(c);
+			return c.json(showDeployment(deployment, snapshot));
+		})
+		.post("/api/applications/:name/deployments/:number/cancel", async (c) => {
+			const { door, deployment } = await foundDeployment(c);
+			await door.commit((snapshot) => {
+				const known = snapshot.deployments.get(deployment.id);
+				if (!known) throw notFound("this deployment is gone");
+				if (known.outcome !== null) {
+					throw conflict(`deployment #${known.number} has ended: ${known.outcome}`);
+				}
+				if (known.phase === "rolling") {
+					throw conflict(
+						`deployment #${known.number} is rolling: roll back instead (docker skein app rollback ${c.req.param("name")})`,
+					);
+				}
+				return put({ ...known, cancelledBy: actorOf(c).name });
+			});
+			return c.body(null, 204);
+		})
+		.get("/api/applications/:name/deployments/:number/log", async (c) => {
+			const { door, snapshot, deployment } = await foundDeployment(c);
+			const id = deployment.build;
+			if (id === null) {
+				throw notFound(
+					`deployment #${deployment.number} built nothing: it took an image that was there`,
+				);
+			}
+			const kept = await door.inbox.log(id);
+			if (kept !== undefined) return c.text(kept);
+			return followed(c, snapshot, id);
+		})
+		.get("/api/applications/:name/deliveries", async (c) => {
+			const { door, application } = await found(c);
+			return c.json((await door.inbox.list(application.id)).map(showDelivery));
+		})
+		.post("/api/applications/:name/deliveries/:key/replay", async (c) => {
+			const { door, application } = await found(c);
+			const all = await door.inbox.list(application.id);
+			const delivery = all.find(({ key }) => key === c.req.param("key"));
+			if (!delivery)
+				throw notFound("there is no such delivery: `docker skein app deliveries` lists them");
+			// A key of its own, so that it is handled although it was.
+			const again = { ...delivery, key: `${delivery.key}#${c.env.world.nowMs()}` };
+			return c.json({ outcome: await handle(door, again) });
+		});
+}
+
+function doorOf(c: AppContext): ClusterDoor {
+	const door = c.get("cluster");
+	if (door) return door;
+	throw notFound("there is no cluster here: docker swarm init makes one");
+}
+
+async function found(c: AppContext) {
+	const door = doorOf(c);
+	const snapshot = await door.snapshot();
+	return { door, snapshot, application: find(snapshot, c.req.param("name") ?? "") };
+}
+
+async function foundDeployment(c: AppContext) {
+	const there = await found(c);
+	const number = Number(c.req.param("number"));
+	const deployment = deploymentsOf(there.snapshot, there.application).find(
+		(each) => each.number === number,
+	);
+	if (deployment) return { ...there, deployment };
+	throw notFound(
+		`${there.application.spec.name} has no deployment #${c.req.param("number")}: docker skein app ps ${there.application.spec.name} lists those that are kept`,
+	);
+}
+
+/** By name or id. */
+function find(snapshot: Snapshot, asked: string): Application {
+	const known =
+		snapshot.applications.get(asked as ApplicationId) ??
+		[...snapshot.applications.values()].find(({ spec }) => spec.name === asked);
+	if (known) return known;
+	throw notFound(`no such application: ${asked}: docker skein app ls lists them`);
+}
+
+const deploymentsOf = ({ deployments }: Snapshot, { id }: Application) =>
+	[...deployments.values()].filter(({ application }) => application === id);
+
+function refuseTaken({ applications }: Snapshot, name: string): void {
+	if (![...applications.values()].some(({ spec }) => spec.name === name)) return;
+	throw conflict(`name: there is an application ${name} already`);
+}
+
+function refuseMissing(wanted: readonly string[], there: readonly string[]): void {
+	const missing = wanted.find((name) => !there.includes(`build.${name}`));
+	if (missing === undefined) return;
+	throw invalid(
+		`build.secrets: there is no secret ${missing}: give it with secrets.build, or leave its name out`,
+	);
+}
+
+async function changeSecrets(
+	door: ClusterDoor,
+	application: Application,
+	change: SecretsChange,
+): Promise<Application> {
+	const secrets = changedSecrets(await readSecrets(door.contents, application), change);
+	refuseMissing(application.spec.build.secrets, namesOf(secrets));
+	const version = application.secretsVersion + 1;
+	const content = await sealSecrets(door.contents, application.id, version, secrets);
+	const { result } = await door.commit((snapshot, { nowMs }) => {
+		const known = find(snapshot, application.id);
+		if (known.secretsVersion !== application.secretsVersion) {
+			throw conflict("somebody else changed the secrets just now: try again");
+		}
+		const next: Application = {
+			...known,
+			secretsVersion: version,
+			secretNames: namesOf(secrets),
+			updatedMs: nowMs,
+		};
+		return {
+			changes: [
+				{ kind: "put-application", application: next },
+				{ kind: "put-content", content },
+			],
+			result: next,
+		};
+	});
+	return result;
+}
+
+async function deploy(
+	c: AppContext,
+	door: ClusterDoor,
+	application: Application,
+	asked: z.output<typeof deploySchema>,
+): Promise<Deployment> {
+	const { environment: name, rollback, promote } = asked;
+	const environment = application.spec.environments.find((each) => each.name === name);
+	if (!environment) {
+		const names = application.spec.environments.map((each) => each.name).join(", ");
+		throw invalid(`environment: ${application.spec.name} has no ${name}: it has ${names}`);
+	}
+	const actor = actorOf(c).name;
+	const from = rollback ?? promote;
+	const ref =
+		from === undefined
+			? await resolved(door, application, asked.ref ?? onlyBranch(environment.branches))
+			: undefined;
+	const { result } = await door.commit((snapshot, moment) => {
+		const number = nextNumber(snapshot, application);
+		const words = { environment: name, number };
+		if (ref) {
+			const said = { ...ref, message: "", author: "" };
+			const cause = { kind: "manual", actor } as const;
+			return put(newDeployment(moment, application, { ...words, ...said, cause }));
+		}
+		const source = deploymentsOf(snapshot, application).find((each) => each.number === from);
+		const field = rollback === undefined ? "promote" : "rollback";
+		if (!source) throw notFound(`${field}: there is no deployment #${from}`);
+		if (source.image === "") {
+			throw invalid(`${field}: deployment #${from} has no image: it was never built`);
+		}
+		const { commit, ref: of, message, author, image } = source;
+		if (field === "promote") {
+			const cause = { kind: "promotion", from: source.id, actor } as const;
+			const said = { commit, ref: of, message, author, image, cause };
+			return put(newDeployment(moment, application, { ...words, ...said }));
+		}
+		if (source.environment !== name) {
+			throw invalid(
+				`rollback: deployment #${from} was one of ${source.environment}: promote it, or name that environment`,
+			);
+		}
+		if (!source.made) {
+			throw invalid(
+				`rollback: deployment #${from} changed nothing: there is nothing to go back to`,
+			);
+		}
+		const cause = { kind: "rollback", to: source.id, actor } as const;
+		const said = { commit, ref: of, message, author, image, made: source.made, cause };
+		return put(newDeployment(moment, application, { ...words, ...said }));
+	});
+	return result;
+}
+
+const put = (deployment: Deployment) => ({
+	changes: [{ kind: "put-deployment", deployment } as const],
+	result: deployment,
+});
+
+function onlyBranch(branches: readonly string[]): string {
+	const [only, ...more] = branches;
+	if (only !== undefined && more.length === 0 && !isGlob(only)) return only;
+	throw invalid(
+		"ref: name a branch, a tag or a commit: the environment does not name just one branch",
+	);
+}
+
+/** A branch's or tag's commit, as the repository says now. A whole commit needs no asking. */
+async function resolved(
+	door: ClusterDoor,
+	application: Application,
+	ref: string,
+): Promise<{ readonly ref: string; readonly commit: string }> {
+	if (/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(ref)) return { ref, commit: ref };
+	const { login } = await readSecrets(door.contents, application);
+	const refs = await readRefs(
+		application.spec.repository,
+		login ? { username: login.user, password: login.password } : null,
+	);
+	for (const full of [ref, `refs/heads/${ref}`, `refs/tags/${ref}`]) {
+		const commit = refs.get(full);
+		if (commit) return { ref: full, commit };
+	}
+	throw notFound(`ref: the repository has no branch and no tag ${ref}`);
+}
+
+/** From the node that builds, as it goes on. */
+async function followed(c: AppContext, snapshot: Snapshot, id: BuildId): Promise<Response> {
+	const build = snapshot.builds.get(id);
+	if (!build) throw notFound("this build's log is gone");
+	if (build.node === null) return c.text(`${build.status.error || "waiting for a node"}\n`);
+	if (hasEnded(build.status.state)) return c.text(`${build.status.lines.join("\n")}\n`);
+	const follow = c.req.query("follow") !== "false";
+	const answer = await c
+		.get("askNode")(
+			build.node,
+			{ build: id, asked: { kind: "build-log", follow } },
+			{
+				signal: c.req.raw.signal,
+			},
+		)
+		.catch((cause: unknown) => {
+			throw unavailable("the node that builds does not answer just now: try again", { cause });
+		});
+	return new Response(answer.body, { headers: { "Content-Type": "text/plain; charset=utf-8" } });
+}
+
+function webhookOf(c: AppContext, { id }: Application): string {
+	return `${c.get("publicUrl")}/webhooks/${doorOf(c).id}/${id}`;
+}
+
+function newWebhookSecret(): string {
+	return bytesToHex(crypto.getRandomValues(new Uint8Array(24)));
+}

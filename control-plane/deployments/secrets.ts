@@ -1,0 +1,105 @@
+// What an application must know and nobody is shown: one content, sealed as secrets are, of which the snapshot has the
+// version and the names.
+
+import { z } from "zod";
+import type { Application } from "../../model/application.ts";
+import type { Build, BuildSecrets } from "../../model/build.ts";
+import type { ApplicationId, MaterialId } from "../../model/id.ts";
+import { contentKey, type SealedContent } from "../../model/material.ts";
+import type { Contents } from "../cluster.ts";
+
+const text = z.string().max(64 * 1024);
+const login = z.strictObject({ user: text.min(1), password: text.min(1) });
+
+export const secretsSchema = z.strictObject({
+	/** All that are valid: while one takes another's place, two. */
+	webhook: z.array(text.min(16)).min(1).max(4),
+	login: login.optional(),
+	ssh: z.strictObject({ key: text.min(1), knownHosts: text.min(1) }).optional(),
+	build: z.record(z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/), text),
+	registries: z.record(text, z.strictObject({ username: text, password: text })),
+});
+
+export type ApplicationSecrets = z.infer<typeof secretsSchema>;
+
+/** What may be changed: what is null goes, what is absent stays. */
+export const secretsChangeSchema = z.strictObject({
+	webhook: z.array(text.min(16)).min(1).max(4).optional(),
+	login: login.nullish(),
+	ssh: z.strictObject({ key: text.min(1), knownHosts: text.min(1) }).nullish(),
+	build: z.record(z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/), text.nullable()).optional(),
+	registries: z
+		.record(text, z.strictObject({ username: text, password: text }).nullable())
+		.optional(),
+});
+
+export type SecretsChange = z.infer<typeof secretsChangeSchema>;
+
+export function changedSecrets(known: ApplicationSecrets, change: SecretsChange) {
+	const { login: knownLogin, ssh: knownSsh, ...rest } = known;
+	const nextLogin = change.login === undefined ? knownLogin : change.login;
+	const nextSsh = change.ssh === undefined ? knownSsh : change.ssh;
+	return {
+		...rest,
+		...(change.webhook && { webhook: change.webhook }),
+		build: without({ ...known.build, ...change.build }),
+		registries: without({ ...known.registries, ...change.registries }),
+		...(nextLogin && { login: nextLogin }),
+		...(nextSsh && { ssh: nextSsh }),
+	};
+}
+
+function without<Value>(record: Readonly<Record<string, Value | null>>): Record<string, Value> {
+	return Object.fromEntries(
+		Object.entries(record).filter((entry): entry is [string, Value] => entry[1] !== null),
+	);
+}
+
+/** What there is, for whoever may not see it. */
+export function namesOf(secrets: ApplicationSecrets): readonly string[] {
+	return [
+		"webhook",
+		...(secrets.login ? ["login"] : []),
+		...(secrets.ssh ? ["ssh"] : []),
+		...Object.keys(secrets.build).map((name) => `build.${name}`),
+		...Object.keys(secrets.registries).map((name) => `registries.${name}`),
+	];
+}
+
+const nameOf = (id: ApplicationId, version: number) => ({
+	material: id as string as MaterialId,
+	version,
+});
+
+export function sealSecrets(
+	contents: Contents,
+	id: ApplicationId,
+	version: number,
+	secrets: ApplicationSecrets,
+): Promise<SealedContent> {
+	return contents.seal(nameOf(id, version), new TextEncoder().encode(JSON.stringify(secrets)));
+}
+
+export async function readSecrets(
+	contents: Contents,
+	{ id, secretsVersion }: Pick<Application, "id" | "secretsVersion">,
+): Promise<ApplicationSecrets> {
+	const name = nameOf(id, secretsVersion);
+	const found = (await contents.read([name])).get(contentKey(name));
+	if (!found) throw new Error(`the secrets of application ${id} are not there`);
+	return secretsSchema.parse(JSON.parse(new TextDecoder().decode(found)));
+}
+
+/** For the node that builds, and no more than this build takes. */
+export function secretsFor(
+	{ recipe }: Pick<Build, "recipe">,
+	{ login: user, ssh, build, registries }: ApplicationSecrets,
+): BuildSecrets {
+	const wanted = Object.entries(build).filter(([name]) => recipe.secrets.includes(name));
+	return {
+		...(user && { login: user }),
+		...(ssh && { ssh }),
+		secrets: Object.fromEntries(wanted),
+		registries,
+	};
+}

@@ -1,0 +1,82 @@
+// Applications, deployments and deliveries as `/api/…` shows them. Nothing of a secret but its name.
+
+import type { Application } from "../../model/application.ts";
+import type { Deployment } from "../../model/deployment.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import type { Delivery } from "../cluster.ts";
+import { waitingFor } from "./outcome.ts";
+
+export function showApplication(application: Application, snapshot: Snapshot, webhook: string) {
+	const { id, spec, specVersion, secretNames, createdMs, updatedMs } = application;
+	const newest = (environment: string) =>
+		[...snapshot.deployments.values()]
+			.filter((each) => each.application === id && each.environment === environment)
+			.toSorted((a, b) => b.number - a.number)[0];
+	return {
+		id,
+		version: specVersion,
+		spec,
+		secrets: secretNames,
+		webhook,
+		environments: spec.environments.map(({ name, service }) => {
+			const deployment = newest(name);
+			return {
+				name,
+				service,
+				deployment: deployment ? showDeployment(deployment, snapshot) : null,
+			};
+		}),
+		createdAt: new Date(createdMs).toISOString(),
+		updatedAt: new Date(updatedMs).toISOString(),
+	};
+}
+
+export function showDeployment(deployment: Deployment, snapshot: Snapshot) {
+	const { number, environment, cause, commit, ref, message, author, phase, image } = deployment;
+	const build = deployment.build === null ? undefined : snapshot.builds.get(deployment.build);
+	const waits = waitsFor(deployment, snapshot);
+	return {
+		id: deployment.id,
+		number,
+		environment,
+		cause,
+		commit,
+		ref,
+		message,
+		author,
+		phase,
+		outcome: deployment.outcome,
+		reason: deployment.reason || waits,
+		lines: deployment.evidence?.lines ?? [],
+		image,
+		build: build
+			? {
+					id: build.id,
+					node: build.node,
+					state: build.status.state,
+					bytes: build.status.bytes,
+					times: build.status.times.map(shownTime),
+				}
+			: null,
+		times: deployment.times.map(shownTime),
+	};
+}
+
+/** What keeps it, while it is under way. */
+function waitsFor({ phase, build, service }: Deployment, snapshot: Snapshot): string {
+	if (phase === "building" && build !== null) {
+		const status = snapshot.builds.get(build)?.status;
+		return status?.state === "waiting" ? status.error : "";
+	}
+	const rolling = phase === "rolling" && service !== null && snapshot.services.get(service);
+	return rolling ? waitingFor(snapshot, rolling) : "";
+}
+
+const shownTime = ([what, ms]: readonly [string, number]) => ({
+	phase: what,
+	at: new Date(ms).toISOString(),
+});
+
+export function showDelivery({ key, forge, name, atMs, events, outcome }: Delivery) {
+	return { key, forge, name, at: new Date(atMs).toISOString(), events, outcome };
+}
