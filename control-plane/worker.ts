@@ -1,149 +1,112 @@
-// The control plane at the edge: the same doors over the same store, one short life per request.
+// The control plane at the edge: lets callers in, and passes what is asked of a cluster on to that cluster's object.
 //
-// Nothing that waits may pass from one request to another, so each makes its own database client and its own hosts;
-// only plain facts are kept between them. There are no timers: agents' polls and the cron plan what is due.
-// Streams of logs need both ends in one process, so here their readers are told that the node did not answer.
+// What concerns no cluster (the install script, a refusal, making one) is answered here. There are no timers: objects
+// have their alarm clocks, and the cron wakes those whose clock was lost.
 
-import script from "../edge-agent/install.sh" with { type: "text" };
+import { unavailable } from "../model/errors.ts";
 import type { ClusterId } from "../model/id.ts";
-import manifest from "../package.json" with { type: "json" };
-import { owner } from "./accounts/auth.ts";
-import { importServerKey, sha256 } from "./accounts/tokens.ts";
-import { app } from "./app.ts";
-import { type HostedClusters, hostClusters, randomId } from "./clusters.ts";
-import type { Identity } from "./dispatcher/identity.ts";
-import { Streams } from "./dispatcher/streams.ts";
-import { plan, planAfter } from "./manager/plan.ts";
-import { openAccounts } from "./store/accounts.ts";
-import { type Database, openDatabase } from "./store/client.ts";
+import { owner } from "./accounts/actor.ts";
+import { putOwnerToken } from "./accounts/auth.ts";
+import { lookEveryMs } from "./deployments/lookout.ts";
+import { noRelay } from "./dispatcher/relay.ts";
+import { withAdmitted } from "./edge/admitted.ts";
+import type { ClusterObject } from "./edge/object.ts";
+import { peerOf } from "./edge/peer.ts";
+import { edgeThrottle, type Limiters } from "./edge/throttle.ts";
+import { upgrade } from "./edge/upgrade.ts";
+import { type Edge, openEdge, report, routes, type Settings } from "./edge/world.ts";
+import { followKeys } from "./keys.ts";
+import { overdueClusters } from "./store/cluster.ts";
+import { clustersWithApplications } from "./store/deliveries.ts";
 import { migrate } from "./store/migrate.ts";
-import type { Held } from "./store/snapshot.ts";
-import type { InstallFile, World } from "./world.ts";
 
-export interface Env {
-	readonly SKEIN_DATABASE_URL: string;
-	readonly SKEIN_DATABASE_TOKEN?: string;
-	/** A secret of any length: join tokens are derived from it. */
-	readonly SKEIN_KEY: string;
-	/** The owner's token. */
-	readonly SKEIN_TOKEN: string;
-	/** Where people and agents reach this; the request's own address otherwise. */
-	readonly SKEIN_URL?: string;
-	readonly SKEIN_MESH_RANGE?: string;
-	readonly SKEIN_NODE_TIMEOUT_MS?: string;
-	/** What the install line loads: a line "name sha256 url" for each file. */
-	readonly SKEIN_INSTALL_FILES?: string;
+// biome-ignore lint/performance/noBarrelFile: the runtime finds an object's class among the entry's exports
+export { ClusterObject } from "./edge/object.ts";
+
+export interface Env extends Settings, Limiters {
+	readonly CLUSTER: DurableObjectNamespace<ClusterObject>;
 }
 
-/** What the runtime gives with a request. */
-interface Context {
-	waitUntil(work: Promise<unknown>): void;
-}
-
-/** Twice the self-hosted one's: a poll that is held here looks at the database now and then, so fewer are cheaper. */
-const nodeTimeoutMs = 24_000;
-
-const report = (error: unknown) => {
-	// biome-ignore lint/suspicious/noConsole: it is the edge's log
-	console.error(error);
-};
-const routes = app({ version: manifest.version, insecureRegistries: [], onFault: report });
-
-// Facts, and nothing that belongs to a request.
-const snapshots = new Map<ClusterId, Held>();
-const identities = new Map<string, Identity>();
-const prepared = new Set<string>();
+/** Alarms are seldom late by more. */
+const overdueMs = 30_000;
 
 export default {
-	async fetch(request: Request, env: Env, context: Context): Promise<Response> {
-		const { world } = await build(env, context);
-		return routes.fetch(request, { world, via: "tcp" });
+	async fetch(request, env, context) {
+		const { world } = await open(env, context);
+		return routes.fetch(request, {
+			world,
+			via: "tcp",
+			upgrade,
+			...peerOf(request, Date.now()),
+		});
 	},
 
-	async scheduled(_event: unknown, env: Env, context: Context): Promise<void> {
-		const { world } = await build(env, context);
-		for (const id of await world.accounts.allClusters()) {
-			const host = await world.hosted.host(id);
-			await host.sayAlive();
-			await host.sweep();
-			await host.prune();
-		}
+	async scheduled(event, env, context) {
+		const { shards, world } = await open(env, context);
+		const wake = async (id: ClusterId) => object(env, id).wake().catch(report);
+		const minute = new Date(event.scheduledTime).getUTCMinutes();
+		const isTimeToLook = minute % (lookEveryMs / 60_000) === 0;
+		const onShard = async (name: string) => {
+			const database = await shards.open(name);
+			const overdue = await overdueClusters(database, Date.now() - overdueMs);
+			const deploying = isTimeToLook ? await clustersWithApplications(database) : [];
+			await Promise.all([...new Set([...overdue, ...deploying])].map(wake));
+		};
+		await Promise.all(shards.all.map((name) => onShard(name).catch(report)));
+		await world.hosted.mend();
+		await followKeys(world.hosted, report, minute === 0);
+		await world.access.audit.prune(Date.now());
 	},
-};
+} satisfies ExportedHandler<Env>;
 
-async function build(
-	env: Env,
-	context: Context,
-): Promise<{ readonly world: World; readonly database: Database }> {
-	const database = await openDatabase({
-		url: env.SKEIN_DATABASE_URL,
-		...(env.SKEIN_DATABASE_TOKEN && { authToken: env.SKEIN_DATABASE_TOKEN }),
+async function open(env: Env, context: ExecutionContext): Promise<Edge> {
+	const edge = await openEdge(env, {
+		relay: noRelay("this request does not belong to a cluster's object"),
+		// Whoever made a cluster here is done with it: its object has the alarm clock.
+		alarm: () => undefined,
+		background: (work) => context.waitUntil(work),
+		passOn: (cluster, request, admitted) => passOn(env, cluster, withAdmitted(request, admitted)),
+		throttle: edgeThrottle(env),
 	});
-	const accounts = openAccounts(database);
-	// An isolate keeps to few clusters; what it forgets it reads again.
-	if (snapshots.size > 16) snapshots.clear();
-	const hosted = hostClusters({
-		database,
-		accounts,
-		key: await importServerKey(env.SKEIN_KEY),
-		world: {
-			planner: { plan, planAfter },
-			name: randomId(),
-			nowMs: () => Date.now(),
-			newId: randomId,
-			listeningSinceMs: () => null,
-			background: (work) => context.waitUntil(work),
-			timers: false,
-			log: report,
-		},
-		snapshots,
-		meshRange: env.SKEIN_MESH_RANGE ?? "10.200.0.0/16",
-		nodeTimeoutMs: Number(env.SKEIN_NODE_TIMEOUT_MS ?? nodeTimeoutMs),
-	});
-	await prepare(env, database, hosted);
-	const world: World = {
-		accounts,
-		hosted,
-		streams: new Streams(),
-		identities,
-		install: installFiles(env),
-		publicUrl: env.SKEIN_URL,
-		listenUrl: env.SKEIN_URL ?? "",
-		nowMs: () => Date.now(),
-		newId: randomId,
-	};
-	return { world, database };
-}
-
-/** Once in an isolate's life: tables, the owner's token, and a cluster where there never was one. */
-async function prepare(env: Env, database: Database, hosted: HostedClusters): Promise<void> {
-	if (prepared.has(env.SKEIN_DATABASE_URL)) return;
-	await migrate(database);
-	const accounts = openAccounts(database);
-	await accounts.putToken(await sha256(env.SKEIN_TOKEN), owner, Date.now());
-	if (!(await accounts.everHadCluster())) {
-		await hosted
-			.of(owner)
-			.create({})
-			.catch(async (error: unknown) => {
-				// Another isolate that started together with this one was first.
-				if (!(await accounts.clusterOf(owner))) throw error;
-			});
+	if (!prepared.has(env.SKEIN_DATABASE_URL)) {
+		const preparing = prepare(env, edge);
+		// Also when whoever asked first does not wait for the answer.
+		context.waitUntil(preparing.catch(() => undefined));
+		await preparing;
 	}
-	prepared.add(env.SKEIN_DATABASE_URL);
+	return edge;
 }
 
-function installFiles(env: Env): World["install"] {
-	const files: InstallFile[] = (env.SKEIN_INSTALL_FILES ?? "")
-		.split("\n")
-		.map((line) => line.trim().split(/\s+/))
-		.flatMap(([name, sum, url]) => (name && sum && url ? [{ name, sha256: sum, url }] : []));
-	return {
-		script: async () => script,
-		files: async () => files,
-		open: async (name) => {
-			const file = files.find((each) => each.name === name);
-			return file?.url === undefined ? undefined : Response.redirect(file.url, 302);
-		},
-	};
+function object(env: Env, id: ClusterId) {
+	return env.CLUSTER.get(env.CLUSTER.idFromName(id));
+}
+
+/** An object that was moved or replaced meanwhile answers the second time; where a body was sent, the caller asks again. */
+async function passOn(env: Env, cluster: ClusterId, request: Request): Promise<Response> {
+	const again = request.body === null ? request.clone() : undefined;
+	try {
+		return await object(env, cluster).fetch(request);
+	} catch (error) {
+		const { retryable, overloaded } = error as { retryable?: boolean; overloaded?: boolean };
+		if (again && retryable && !overloaded && !request.signal.aborted) {
+			return object(env, cluster).fetch(again);
+		}
+		report(error);
+		throw unavailable("the cluster's place at the edge was changed or is overloaded: try again", {
+			cause: error,
+		});
+	}
+}
+
+const prepared = new Set<string>();
+
+/**
+ * Once in an isolate's life: tables, the owner's token, and a cluster where there never was one. While another isolate makes
+ * that, this request is told to come again (choice.ts), and the next one looks anew: the other may die over it.
+ */
+async function prepare(env: Env, { database, world }: Edge): Promise<void> {
+	await migrate(database);
+	const { access, hosted } = world;
+	await putOwnerToken(access, env.SKEIN_TOKEN, Date.now());
+	if (await hosted.makeFirst(owner)) prepared.add(env.SKEIN_DATABASE_URL);
 }
