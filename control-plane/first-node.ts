@@ -4,6 +4,7 @@
 
 import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
+import { messageOf } from "../model/errors.ts";
 import type { Snapshot } from "../model/snapshot.ts";
 import type { Clusters } from "./cluster.ts";
 import type { ClusterHost } from "./reconcile.ts";
@@ -48,7 +49,10 @@ export async function makeFirstNode(first: FirstNode): Promise<void> {
 		stdout: "inherit",
 		stderr: "inherit",
 	});
-	if ((await child.exited) !== 0) {
+	const code = await child.exited;
+	// Ctrl-C in a terminal ends both of us, and we may hear of the child's end first: our own signal is next.
+	await new Promise((resolve) => setImmediate(resolve));
+	if (code !== 0) {
 		say("this machine is no node yet, for the reason above; the control plane runs all the same");
 		return;
 	}
@@ -113,7 +117,11 @@ export async function nextSteps(
 	socket: string,
 ): Promise<string[]> {
 	const { cluster, nodes, services } = await host.snapshot();
-	const { worker } = await clusters.joinTokens(cluster);
+	const line = await clusters.joinTokens(cluster).then(
+		({ worker }) => `  curl -fsSL ${url}/install.sh | sh -s -- --token ${worker}`,
+		// Without its keys the control plane still serves what needs none.
+		(error: unknown) => `  not now: ${messageOf(error)}`,
+	);
 	const docker = `docker -H unix://${socket}`;
 	const get = Bun.which("curl") ? "curl" : "wget -qO-";
 	const local = /^https?:\/\/(127\.|localhost|\[::1\])/.test(url);
@@ -128,9 +136,6 @@ export async function nextSteps(
 				]),
 		...(local
 			? [`To add machines, start with SKEIN_LISTEN=0.0.0.0:8787: they cannot reach ${url}`]
-			: [
-					"Add a machine, by typing on it:",
-					`  curl -fsSL ${url}/install.sh | sh -s -- --token ${worker}`,
-				]),
+			: ["Add a machine, by typing on it:", line]),
 	];
 }

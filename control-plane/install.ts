@@ -1,4 +1,5 @@
-// What the install line fetches: the script, with our address and the sums of what it is to load, and those files.
+// What the install lines fetch, a machine's and a user's: the script, with our address and the sums of what it is to
+// load, and those files.
 //
 // Open to all: there is no secret in it, and a machine that is no node yet has nothing to show.
 
@@ -8,14 +9,16 @@ import type { AppEnv, InstallFile } from "./world.ts";
 export function installRouter(): Hono<AppEnv> {
 	const routes = new Hono<AppEnv>();
 
-	routes.get("/install.sh", async (c) => {
-		const { install } = c.env.world;
-		const [script, files] = await Promise.all([install.script(), install.files()]);
-		return c.text(fillIn(script, c.get("publicUrl"), files), 200, {
-			"Content-Type": "text/x-shellscript; charset=utf-8",
-			"Cache-Control": "no-store",
+	for (const name of ["install.sh", "cli.sh"] as const) {
+		routes.get(`/${name}`, async (c) => {
+			const { install } = c.env.world;
+			const [script, files] = await Promise.all([install.script(name), install.files()]);
+			return c.text(fillIn(script, c.get("publicUrl"), files), 200, {
+				"Content-Type": "text/x-shellscript; charset=utf-8",
+				"Cache-Control": "no-store",
+			});
 		});
-	});
+	}
 
 	routes.get("/install/:name", async (c) => {
 		const found = await c.env.world.install.open(c.req.param("name"));

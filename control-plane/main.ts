@@ -5,21 +5,39 @@ import { createSocket } from "node:dgram";
 import { chmod, mkdir, readFile, unlink, writeFile } from "node:fs/promises";
 import { homedir, networkInterfaces } from "node:os";
 import { dirname, join } from "node:path";
+import type { AgentOffer } from "../model/change.ts";
 import manifest from "../package.json" with { type: "json" };
-import { owner } from "./accounts/auth.ts";
-import { importServerKey, newOwnerToken, sha256 } from "./accounts/tokens.ts";
+import { openAccess } from "./accounts/access.ts";
+import { owner } from "./accounts/actor.ts";
+import { putOwnerToken } from "./accounts/auth.ts";
+import { importMasterKeys } from "./accounts/master.ts";
+import { signInSettings } from "./accounts/signin.ts";
+import { throttleInMemory } from "./accounts/throttle.ts";
+import { newOwnerToken } from "./accounts/tokens.ts";
 import { app } from "./app.ts";
-import { hostClusters, randomId } from "./clusters.ts";
-import { Streams } from "./dispatcher/streams.ts";
+import { after, hostClusters, randomId } from "./clusters.ts";
+import { type Listener, listen, type Serve } from "./connection/listen.ts";
+import { listenTls } from "./connection/tls.ts";
+import { handleRest } from "./deployments/deliver.ts";
+import { lookEveryMs, lookForPushes } from "./deployments/lookout.ts";
+import { planner } from "./deployments/plan.ts";
+import { ProcessRelay } from "./dispatcher/relay.ts";
 import { makeFirstNode, nextSteps } from "./first-node.ts";
-import { localInstallFiles } from "./installables.ts";
+import { agentRelease, localInstallFiles, servedSinceMs } from "./installables.ts";
+import { followKeys } from "./keys.ts";
 import { lockDatabase } from "./lock.ts";
-import { plan, planAfter } from "./manager/plan.ts";
+import { jsonLog, plainLog } from "./operations/log.ts";
+import { Metrics } from "./operations/metrics.ts";
+import { readinessOf } from "./operations/readiness.ts";
+import { measureClusters, measureKeyrings } from "./operations/router.ts";
+import { clientOf } from "./proxies.ts";
 import type { HostWorld } from "./reconcile.ts";
 import { readSettings, type Settings } from "./settings.ts";
-import { openAccounts } from "./store/accounts.ts";
-import { openDatabase } from "./store/client.ts";
+import { type Database, openDatabase } from "./store/client.ts";
+import { counted } from "./store/counted.ts";
+import { isThere, openDirectory } from "./store/directory.ts";
 import { migrate } from "./store/migrate.ts";
+import { openShards } from "./store/shards.ts";
 import type { World } from "./world.ts";
 
 const sweepMs = 2_000;
@@ -27,7 +45,11 @@ const tickMs = 1_000;
 /** A process that did not run for so long (a laptop asleep, a starved machine) could not hear its agents. */
 const asleepMs = 5_000;
 const pruneMs = 600_000;
+const sweepKeysMs = 60_000;
+const mendMs = 60_000;
 const sayAliveMs = 60_000;
+/** Longer than a person waits who pressed Ctrl-C. */
+const endWithinMs = 5_000;
 
 async function main(): Promise<void> {
 	// Whatever we make is its owner's alone; the socket is opened up below.
@@ -39,49 +61,91 @@ async function main(): Promise<void> {
 	await mkdir(settings.data, { recursive: true, mode: 0o700 });
 	await refuseTakenSocket(settings.socket);
 
-	if (settings.databaseUrl.startsWith("file:")) {
-		lockDatabase(settings.databaseUrl.slice("file:".length));
+	for (const { url } of [{ url: settings.databaseUrl }, ...settings.shards]) {
+		if (url.startsWith("file:")) lockDatabase(url.slice("file:".length));
 	}
-	const database = await openDatabase({
+	const stderr = (line: string) => console.error(line);
+	const log = settings.log === "json" ? jsonLog(stderr, Date.now) : plainLog(stderr);
+	const metrics = new Metrics();
+	const opened = await openDatabase({
 		url: settings.databaseUrl,
 		...(settings.databaseToken && { authToken: settings.databaseToken }),
 	});
+	const watched = (each: Database) => counted(each, metrics, () => performance.now());
+	const database = watched(opened);
 	await migrate(database);
-	const accounts = openAccounts(database);
-	const key = await importServerKey(await serverKey(settings));
+	const directory = openDirectory(database);
+	const shards = openShards(database, settings.shards, { watched });
+	const key = await masterKey(settings);
+	const masters = await importMasterKeys(key, settings.oldKeys);
 	const token = await ownerToken(settings.data);
-	await accounts.putToken(await sha256(token), owner, Date.now());
+	const access = openAccess(database, await signInSettings(key, settings.signIn), (work) => {
+		work.catch((cause: unknown) =>
+			log({ level: "error", message: "in the background of a request", cause }),
+		);
+	});
+	await putOwnerToken(access, token, Date.now());
 
+	let ending = false;
 	const timers: ReturnType<typeof setInterval>[] = [];
 	const every = (ms: number, work: () => void) => timers.push(setInterval(work, ms));
-	let listeningSinceMs = Date.now();
+	const startedMs = Date.now();
+	let listeningSinceMs = startedMs;
 	let lastTickMs = Date.now();
+	const install = localInstallFiles(settings.data, settings.agentFile);
+	let agent: AgentOffer | undefined;
+	const offer = async () => {
+		const release = await agentRelease(install, settings.data);
+		const sinceMs = await servedSinceMs(settings.data, release, startedMs);
+		return { ...release, sinceMs, soakMs: settings.agentSoakMs };
+	};
+	offer().then(
+		(offered) => {
+			agent = offered;
+		},
+		(cause) => {
+			// Ctrl-C in a terminal ends the program that was asked for its version, too, and we may hear of that first.
+			setImmediate(() => {
+				if (!ending) log({ level: "warn", message: "agents stay as they are", cause });
+			});
+		},
+	);
+	let lagMs = 0;
 	every(tickMs, () => {
 		if (Date.now() - lastTickMs > asleepMs) listeningSinceMs = Date.now();
+		lagMs = Math.max(lagMs, Date.now() - lastTickMs - tickMs);
 		lastTickMs = Date.now();
 	});
 	const world: HostWorld = {
-		planner: { plan, planAfter },
+		planner,
 		name: randomId(),
 		nowMs: () => Date.now(),
+		after,
+		random: Math.random,
 		newId: randomId,
 		listeningSinceMs: () => (Date.now() - lastTickMs > asleepMs ? Date.now() : listeningSinceMs),
 		background: (work) => void work.catch(() => undefined),
-		timers: true,
-		log: (message) => console.error(message),
+		metrics,
+		agent: () => agent,
+		log: (message) => log({ level: "error", message }),
 	};
 	const hosted = hostClusters({
-		database,
-		accounts,
-		key,
+		directory,
+		shards,
+		masters,
 		world,
 		snapshots: new Map(),
 		meshRange: settings.meshRange,
 		nodeTimeoutMs: settings.nodeTimeoutMs,
+		limits: settings.limits,
 	});
-	if (settings.makeCluster && !(await accounts.everHadCluster())) await hosted.of(owner).create({});
+	// Nobody else can be at anything in a file that is ours alone.
+	await hosted.mend(database.exclusive ? 0 : undefined);
+	if (settings.makeCluster) await hosted.makeFirst(owner);
 	// Opened now, so that time goes on in them although nobody asks.
-	for (const id of await accounts.allClusters()) await hosted.host(id);
+	for (const { cluster } of (await directory.placements()).filter(isThere)) {
+		await hosted.host(cluster);
+	}
 
 	const forEach =
 		(work: (host: Awaited<ReturnType<typeof hosted.host>>) => Promise<void>) => () => {
@@ -90,7 +154,9 @@ async function main(): Promise<void> {
 				.then((hosts) =>
 					Promise.all(
 						hosts.map((host) =>
-							work(host).catch((error: unknown) => console.error(`cluster ${host.id}: ${error}`)),
+							work(host).catch((cause: unknown) =>
+								log({ level: "error", message: `cluster ${host.id}`, cause }),
+							),
 						),
 					),
 				);
@@ -99,9 +165,29 @@ async function main(): Promise<void> {
 		sweepMs,
 		forEach((host) => host.sweep()),
 	);
+	every(mendMs, () => {
+		hosted
+			.mend()
+			.catch((cause: unknown) => log({ level: "error", message: "mending placements", cause }));
+	});
+	every(
+		mendMs,
+		forEach((host) => handleRest(host)),
+	);
+	every(
+		lookEveryMs,
+		forEach((host) => lookForPushes(host, (message) => log({ level: "warn", message }))),
+	);
 	every(
 		pruneMs,
 		forEach((host) => host.prune()),
+	);
+	every(
+		pruneMs,
+		() =>
+			void access.audit
+				.prune(Date.now())
+				.catch((cause: unknown) => log({ level: "warn", message: "the audit log's end", cause })),
 	);
 	if (!database.exclusive)
 		every(
@@ -109,45 +195,82 @@ async function main(): Promise<void> {
 			forEach((host) => host.sayAlive()),
 		);
 
+	const sayKeys = whenNew(world.log);
+	await followKeys(hosted, sayKeys, true);
+	every(sweepKeysMs, () => void followKeys(hosted, sayKeys, false));
+
 	const routes = app({
 		version: manifest.version,
 		insecureRegistries: settings.insecureRegistries,
-		onFault: (error) => console.error(error),
 	});
 	const serve =
 		(via: "socket" | "tcp"): Serve =>
-		(request, server) => {
-			// Logs and events may say nothing for hours.
-			server.timeout(request, 0);
-			return routes.fetch(request, { world: doors, via });
-		};
-	const tcp = listenTcp(settings, serve("tcp"));
-	const port = tcp.port ?? settings.listen.port;
-	const listening = await urlOf({ host: settings.listen.host, port });
+		(request, stdin, upgrade, peer) =>
+			routes.fetch(request, {
+				world: doors,
+				via,
+				...(stdin && { stdin }),
+				...(upgrade && { upgrade }),
+				...peer,
+				...(peer?.address !== undefined && {
+					address: clientOf(
+						peer.address,
+						request.headers.get("X-Forwarded-For"),
+						settings.trustedProxies,
+					),
+				}),
+			});
+	const tcp = await listenTcp(settings, serve("tcp"));
+	const plain = await urlOf({ host: settings.listen.host, port: tcp.port });
+	const listening = settings.tls ? plain.replace("http:", "https:") : plain;
 	const doors: World = {
-		accounts,
+		directory,
+		access,
 		hosted,
-		streams: new Streams(),
+		relay: new ProcessRelay(),
 		identities: new Map(),
-		install: localInstallFiles(settings.data),
-		publicUrl: settings.publicUrl,
+		throttle: throttleInMemory(Date.now),
+		install,
+		operations: {
+			log,
+			metrics,
+			ready: readinessOf(database, shards, hosted, Date.now),
+			metricsTokens: [token, ...settings.metricsTokens],
+			async measure() {
+				measureClusters(metrics, await hosted.open());
+				await measureKeyrings(metrics, hosted.keyrings);
+				metrics.set("memory", {}, process.memoryUsage.rss());
+				metrics.set("started", {}, Math.round(startedMs / 1000));
+				metrics.set("lag", {}, lagMs / 1000);
+				lagMs = 0;
+			},
+		},
+		publicUrl: settings.publicUrl ?? (settings.tls && listening),
+		dockerHost: settings.dockerHost,
 		listenUrl: settings.publicUrl ?? listening,
+		background: world.background,
 		nowMs: world.nowMs,
 		newId: world.newId,
 	};
-	const socket = listenSocket(settings.socket, serve("socket"));
+	const socket = await listen({ path: settings.socket }, serve("socket"));
 	await chmod(settings.socket, 0o660);
 	process.umask(umask);
 
-	let ending = false;
 	const end = async () => {
 		if (ending) return;
 		ending = true;
-		setTimeout(() => process.exit(1), 5_000).unref();
+		let awaited = "what is being written";
+		setTimeout(() => {
+			console.error(`skein: ended by force: ${awaited} took more than ${endWithinMs / 1000} s`);
+			process.exit(1);
+		}, endWithinMs).unref();
 		for (const timer of timers) clearInterval(timer);
 		await hosted.close();
-		await Promise.all([tcp.stop(true), socket.stop(true)]);
+		awaited = "closing connections";
+		await Promise.all([tcp.stop(), socket.stop()]);
+		awaited = "closing the database";
 		await unlink(settings.socket).catch(() => undefined);
+		shards.close();
 		database.close();
 		console.log("ended; what runs on the nodes goes on running");
 		process.exit(0);
@@ -158,16 +281,18 @@ async function main(): Promise<void> {
 	console.log(`data       ${settings.data}`);
 	console.log(`socket     unix://${settings.socket}`);
 	console.log(`listening  ${listening}  (token: ${join(settings.data, "token")})`);
-	const id = await accounts.clusterOf(owner);
-	if (id) {
+	const [cluster] = await hosted.of(owner).list();
+	if (cluster) {
 		const first = {
-			host: await hosted.host(id),
+			host: await hosted.host(cluster.id),
 			clusters: hosted.of(owner),
 			install: doors.install,
 			url: doors.listenUrl,
 			wanted: settings.makeNode,
 			isRoot: process.getuid?.() === 0,
-			say: (line: string) => console.log(line),
+			say(line: string) {
+				if (!ending) console.log(line);
+			},
 		};
 		await makeFirstNode(first).catch((error: unknown) => {
 			if (!ending) console.error(`this machine was not made a node: ${messageOf(error)}`);
@@ -178,24 +303,30 @@ async function main(): Promise<void> {
 	console.log(`Skein ${manifest.version} is ready`);
 }
 
-type Serve = (request: Request, server: Bun.Server<undefined>) => Response | Promise<Response>;
+/** Says a line once, until there is another one. */
+function whenNew(log: (message: string) => void): (message: string) => void {
+	let last = "";
+	return (message) => {
+		if (message !== last) log(message);
+		last = message;
+	};
+}
 
-function listenTcp(settings: Settings, fetch: Serve) {
+async function listenTcp(settings: Settings, serve: Serve): Promise<Listener> {
 	const { host, port } = settings.listen;
 	try {
-		return Bun.serve({ hostname: host, port, idleTimeout: 255, fetch });
+		if (!settings.tls) return await listen({ host, port }, serve);
+		const [cert, key] = await Promise.all([
+			readFile(settings.tls.cert, "utf8"),
+			readFile(settings.tls.key, "utf8"),
+		]);
+		return await listenTls({ host, port }, { cert, key }, serve);
 	} catch (error) {
 		throw new Error(
 			`SKEIN_LISTEN: cannot listen on ${host}:${port} (${messageOf(error)}): end what listens there or choose another port`,
 			{ cause: error },
 		);
 	}
-}
-
-/** Bun's types know no idle time for a socket, but without one it ends a silent answer after ten seconds. */
-function listenSocket(path: string, fetch: Serve) {
-	const forEver = { unix: path, idleTimeout: 0, fetch };
-	return Bun.serve(forEver as { unix: string; fetch: Serve });
 }
 
 /** A socket that nobody answers on is left over from a process that was killed. */
@@ -218,7 +349,7 @@ async function refuseTakenSocket(path: string): Promise<void> {
 	});
 }
 
-async function serverKey(settings: Settings): Promise<string> {
+async function masterKey(settings: Settings): Promise<string> {
 	if (settings.key) return settings.key;
 	const path = join(settings.data, "key");
 	const fresh = Buffer.from(crypto.getRandomValues(new Uint8Array(32))).toString("base64");

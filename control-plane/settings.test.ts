@@ -1,5 +1,13 @@
 import { expect, test } from "bun:test";
+import { signInSettings } from "./accounts/signin.ts";
 import { parseListen, readSettings } from "./settings.ts";
+
+const mail = {
+	SKEIN_MAIL_URL: "https://api.example.com/emails",
+	SKEIN_MAIL_TOKEN: "a-token",
+	SKEIN_MAIL_FROM: "Skein <skein@example.com>",
+	SKEIN_URL: "https://skein.example.com",
+};
 
 const user = { isRoot: false, home: "/home/ann" };
 
@@ -44,4 +52,35 @@ test("a URL that is none is refused", () => {
 	expect(readSettings({ SKEIN_URL: "https://s.example.com/" }, user).publicUrl).toBe(
 		"https://s.example.com",
 	);
+});
+
+test.each([
+	[{ SKEIN_MAIL_URL: "https://api.example.com/emails" }, /SKEIN_MAIL_FROM: give all three/],
+	[{ SKEIN_MAIL_FROM: "skein@example.com" }, /SKEIN_MAIL_URL.*give all three/],
+	[{ ...mail, SKEIN_MAIL_URL: "smtp.example.com:25" }, /SKEIN_MAIL_URL: smtp.*https:/],
+	[{ ...mail, SKEIN_MAIL_FROM: "Skein" }, /SKEIN_MAIL_FROM: Skein is no address such as/],
+	[{ ...mail, SKEIN_URL: "" }, /set SKEIN_URL too/],
+])("mail that is half set is refused by name: %o", async (variables, message) => {
+	const { signIn } = readSettings(variables, user);
+	await expect(signInSettings("a key", signIn)).rejects.toThrow(message);
+});
+
+test("mail is sent where all of it is set; a secret that is left over is none", async () => {
+	const of = async (variables: object) =>
+		(await signInSettings("a key", readSettings({ ...variables }, user).signIn)).mail;
+	expect(await of(mail)).toEqual({
+		url: "https://api.example.com/emails",
+		token: "a-token",
+		from: "Skein <skein@example.com>",
+	});
+	expect(await of({ SKEIN_MAIL_TOKEN: "a-token" })).toBe(undefined);
+});
+
+test("old keys are a list; a key with blanks in it stands in a JSON array", () => {
+	const oldKeys = (text: string) => readSettings({ SKEIN_OLD_KEYS: text }, user).oldKeys;
+	expect(readSettings({}, user).oldKeys).toEqual([]);
+	expect(oldKeys("one, two\nthree")).toEqual(["one", "two", "three"]);
+	expect(oldKeys('["a key", "b,c"]')).toEqual(["a key", "b,c"]);
+	expect(() => oldKeys('["a key", 1]')).toThrow(/SKEIN_OLD_KEYS/);
+	expect(() => oldKeys("[one")).toThrow(/SKEIN_OLD_KEYS/);
 });
