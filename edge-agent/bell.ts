@@ -8,7 +8,15 @@ export interface Bell {
 	wait(timeoutMs: number, signal: AbortSignal): Promise<void>;
 }
 
-export function bell(): Bell {
+/** Calls once, later; what it returns calls that off. */
+export type After = (ms: number, event: () => void) => () => void;
+
+export const after: After = (ms, event) => {
+	const timer = setTimeout(event, ms);
+	return () => clearTimeout(timer);
+};
+
+export function bell(later: After = after): Bell {
 	let rung = false;
 	let wake: (() => void) | undefined;
 	return {
@@ -22,9 +30,9 @@ export function bell(): Bell {
 		async wait(timeoutMs, signal) {
 			if (!rung && !signal.aborted) {
 				await new Promise<void>((resolve) => {
-					const timer = Number.isFinite(timeoutMs) ? setTimeout(done, timeoutMs) : undefined;
+					const callOff = Number.isFinite(timeoutMs) ? later(timeoutMs, done) : undefined;
 					function done() {
-						clearTimeout(timer);
+						callOff?.();
 						signal.removeEventListener("abort", done);
 						wake = undefined;
 						resolve();
@@ -39,6 +47,6 @@ export function bell(): Bell {
 }
 
 /** Shorter if the signal comes. Never rejects. */
-export function sleep(ms: number, signal: AbortSignal): Promise<void> {
-	return bell().wait(ms, signal);
+export function sleep(ms: number, signal: AbortSignal, later: After = after): Promise<void> {
+	return bell(later).wait(ms, signal);
 }

@@ -1,5 +1,12 @@
 import { expect, test } from "bun:test";
-import { foreignRanges, type Interface, type Route, readRoutes, underlay } from "./describe.ts";
+import {
+	foreignRanges,
+	genericResources,
+	type Interface,
+	type Route,
+	readRoutes,
+	underlay,
+} from "./describe.ts";
 
 const table = `Iface	Destination	Gateway 	Flags	RefCnt	Use	Metric	Mask		MTU	Window	IRTT
 wlan0	00000000	0101A8C0	0003	0	0	600	00000000	0	0	0
@@ -56,4 +63,14 @@ test.each([
 	["a bridge that people made", [at("br-lan", "10.1.0.1")], ["br-lan"]],
 ])("addresses for the others: %s", (_name, links, want) => {
 	expect(underlay(links, ways).map(({ name }) => name)).toEqual(want);
+});
+
+test("generic resources are gathered by kind, as the engine lists them", () => {
+	expect(
+		genericResources([
+			{ NamedResourceSpec: { Kind: "gpu", Value: "a" } },
+			{ DiscreteResourceSpec: { Kind: "licence", Value: 3 } },
+			{ NamedResourceSpec: { Kind: "gpu", Value: "b" } },
+		]),
+	).toEqual({ gpu: ["a", "b"], licence: 3 });
 });

@@ -6,7 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { hostname, networkInterfaces, release } from "node:os";
 import { parseRange, showRange, size } from "../model/cidr.ts";
 import { bridgePrefix, meshInterface, vxlanPrefix } from "../model/mesh.ts";
-import type { NodeDescription } from "../model/node.ts";
+import type { AgentProgram, Builder, GenericResources, NodeDescription } from "../model/node.ts";
 import type { Docker } from "./host/docker.ts";
 
 /** What the machine cannot know of itself: said at the install, or known elsewhere in the agent. */
@@ -20,6 +20,10 @@ export interface Given {
 	readonly wireguardPort: number;
 	readonly problems: readonly string[];
 	readonly warnings: readonly string[];
+	readonly diskFull?: boolean;
+	readonly goingDown?: boolean;
+	readonly agentProgram?: AgentProgram | undefined;
+	readonly builder?: Builder | undefined;
 }
 
 interface EngineInfo {
@@ -33,6 +37,13 @@ interface EngineInfo {
 	readonly Plugins: Readonly<Record<string, readonly string[] | null>>;
 	readonly LiveRestoreEnabled: boolean;
 	readonly SecurityOptions: readonly string[] | null;
+	readonly GenericResources?: readonly EngineResource[] | null;
+}
+
+/** A thing with a name, or a number of things. */
+export interface EngineResource {
+	readonly NamedResourceSpec?: { readonly Kind: string; readonly Value: string };
+	readonly DiscreteResourceSpec?: { readonly Kind: string; readonly Value: number };
 }
 
 export const engineInfo = (docker: Docker) => docker.request<EngineInfo>("GET", "/info");
@@ -56,6 +67,7 @@ export function describe(info: EngineInfo | null, given: Given): NodeDescription
 		agentVersion: given.agentVersion,
 		nanoCpus: (info?.NCPU ?? navigator.hardwareConcurrency) * 1_000_000_000,
 		memoryBytes: info?.MemTotal ?? readMemory(),
+		genericResources: genericResources(info?.GenericResources ?? []),
 		publicKey: given.publicKey,
 		wireguardPort: given.wireguardPort,
 		wireguard: wireguardKind(),
@@ -65,7 +77,23 @@ export function describe(info: EngineInfo | null, given: Given): NodeDescription
 		routes: foreignRanges(routes),
 		problems: given.problems,
 		warnings: given.warnings,
+		...(given.diskFull && { diskFull: true }),
+		...(given.goingDown && { goingDown: true }),
+		...(given.builder && { builder: given.builder }),
+		...(given.agentProgram && { agentProgram: given.agentProgram }),
 	};
+}
+
+export function genericResources(listed: readonly EngineResource[]): GenericResources {
+	const found: Record<string, string[] | number> = {};
+	for (const { NamedResourceSpec: named, DiscreteResourceSpec: discrete } of listed) {
+		if (discrete) found[discrete.Kind] = discrete.Value;
+		if (!named) continue;
+		const names = found[named.Kind];
+		if (Array.isArray(names)) names.push(named.Value);
+		else found[named.Kind] = [named.Value];
+	}
+	return found;
 }
 
 export interface Interface {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
+import { isKnown, openDispatcher } from "./dispatcher.ts";
 
 // The proxy of a company network, as far as its first line.
 let proxy: Bun.TCPSocketListener;
@@ -45,4 +46,20 @@ test("and not where the environment leaves it out", async () => {
 	expect(await call("http://127.0.0.1:1", { HTTP_PROXY: address, NO_PROXY: "127.0.0.1" })).toEqual(
 		[],
 	);
+});
+
+test("only the control plane's own word makes a node unknown, not its silence", async () => {
+	const answers: number[] = [];
+	using server = Bun.serve({
+		hostname: "127.0.0.1",
+		port: 0,
+		fetch: () => new Response(null, { status: answers.shift() ?? 500 }),
+	});
+	const known = (...statuses: number[]) => {
+		answers.push(...statuses);
+		return isKnown(openDispatcher(`http://127.0.0.1:${server.port}`, "credential"));
+	};
+	expect(await known(503, 200)).toBe(true);
+	expect(await known(401)).toBe(false);
+	expect(await known(410)).toBe(false);
 });

@@ -3,6 +3,7 @@
 import { rm } from "node:fs/promises";
 import { join } from "node:path";
 import type { NodeId } from "../model/id.ts";
+import { contentFiles } from "./contents.ts";
 import { readJson, writeDurably } from "./ledger.ts";
 
 export interface Identity {
@@ -26,7 +27,7 @@ export const writeIdentity = (dir: string, identity: Identity) =>
 
 /** Nothing here is a node any more; the WireGuard key and what else the machine has of its own stay. */
 export async function forget(dir: string): Promise<void> {
-	for (const name of ["identity.json", "assignment.json", "tasks.json"]) {
+	for (const name of ["identity.json", "assignment.json", "tasks.json", ...contentFiles]) {
 		await rm(join(dir, name), { force: true });
 	}
 }

@@ -6,19 +6,26 @@ import type { Assignment } from "../model/assignment.ts";
 import type { NetworkId } from "../model/id.ts";
 import { type Docker, speaks } from "./host/docker.ts";
 import type { Engine } from "./host/engine.ts";
+import type { Images } from "./images.ts";
 import type { TaskKeeper } from "./loop.ts";
 import type { Site } from "./task/container.ts";
 import type { Tasks } from "./task/tasks.ts";
 
-export function keeperOf(tasks: Tasks, engine: Pick<Engine, "current">, dir: string): TaskKeeper {
+export function keeperOf(
+	tasks: Tasks,
+	images: Pick<Images, "want" | "tend">,
+	engine: Pick<Engine, "current">,
+	dir: string,
+): TaskKeeper {
 	return {
 		async assign(assignment, networks) {
+			images.want(new Set(assignment.tasks.map(({ template }) => template.container.image)));
 			const docker = engine.current();
 			if (!docker) return;
 			const resolvFiles = await writeResolvFiles(assignment, join(dir, "resolv"));
+			void images.tend(docker);
 			await tasks.assign(assignment, siteOf(assignment, networks, resolvFiles, docker));
 		},
-		sweep: () => tasks.sweep(),
 		event: (event) => tasks.event(event),
 		take: (which) => tasks.take(which),
 		putBack: (reports) => tasks.putBack(reports),
@@ -27,7 +34,7 @@ export function keeperOf(tasks: Tasks, engine: Pick<Engine, "current">, dir: str
 }
 
 function siteOf(
-	{ cluster, self, peers }: Assignment,
+	{ cluster, self, peers, networks }: Assignment,
 	networkNames: ReadonlyMap<NetworkId, string>,
 	resolvFiles: ReadonlyMap<NetworkId, string>,
 	docker: Docker,
@@ -39,7 +46,14 @@ function siteOf(
 	const architecture = process.arch === "arm64" ? "aarch64" : "x86_64";
 	return {
 		cluster,
-		node: { id: self.node, hostname: self.hostname, os: "linux", architecture },
+		node: {
+			id: self.node,
+			hostname: self.hostname,
+			os: "linux",
+			architecture,
+			address: self.address ?? "",
+		},
+		networks,
 		networkNames,
 		resolvFiles,
 		nameservers: [self.meshAddress, ...(second ? [second.meshAddress] : [])],

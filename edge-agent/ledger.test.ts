@@ -27,7 +27,7 @@ test.each([
 test("what was accepted and remembered is there after a restart; a torn file is as none", async () => {
 	const dir = await mkdtemp(join(tmpdir(), "skein-ledger-"));
 	try {
-		const ledger = await openLedger(dir);
+		const ledger = await openLedger(dir, 5);
 		expect(ledger.accepted).toBeNull();
 		await ledger.accept(at(5, "a"));
 		await ledger.accept(at(4, "b"));
@@ -35,12 +35,25 @@ test("what was accepted and remembered is there after a restart; a torn file is 
 		ledger.remember({ t1: { status: { state: "running" }, era: "x" } as never });
 		await ledger.flush();
 
-		const again = await openLedger(dir);
+		const again = await openLedger(dir, 5);
 		expect(again.accepted).toEqual(at(5, "a"));
 		expect(new Map(Object.entries(again.remembered)).get("t1")?.era).toBe("x");
 
 		await writeFile(join(dir, "assignment.json"), '{"revision": 9, "ha');
-		expect((await openLedger(dir)).accepted).toBeNull();
+		expect((await openLedger(dir, 5)).accepted).toBeNull();
+	} finally {
+		await rm(dir, { recursive: true });
+	}
+});
+
+test("every start is later than the one before, whatever the machine's clock says", async () => {
+	const dir = await mkdtemp(join(tmpdir(), "skein-ledger-"));
+	try {
+		const starts: number[] = [];
+		for (const nowMs of [5_000, 9_000, 100, 9_500]) {
+			starts.push((await openLedger(dir, nowMs)).start);
+		}
+		expect(starts).toEqual([5_000, 9_000, 9_001, 9_500]);
 	} finally {
 		await rm(dir, { recursive: true });
 	}

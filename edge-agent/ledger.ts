@@ -24,6 +24,8 @@ export type Acceptance =
 export interface Ledger {
 	readonly accepted: Accepted | null;
 	readonly remembered: Remembered;
+	/** Which start of the agent this is: higher than every one before, also where the machine's clock was set back. */
+	readonly start: number;
 	/** On disk when it returns `accepted`. */
 	accept(offered: Accepted): Promise<Acceptance>;
 	/** Written soon; the newest wins. */
@@ -32,9 +34,10 @@ export interface Ledger {
 	flush(): Promise<void>;
 }
 
-export async function openLedger(dir: string): Promise<Ledger> {
+export async function openLedger(dir: string, nowMs: number): Promise<Ledger> {
 	const assignmentFile = join(dir, "assignment.json");
 	const tasksFile = join(dir, "tasks.json");
+	const start = await nextStart(join(dir, "start.json"), nowMs);
 	let accepted = await readJson<Accepted>(assignmentFile);
 	let remembered = (await readJson<Remembered>(tasksFile)) ?? {};
 	let dirty = false;
@@ -52,6 +55,7 @@ export async function openLedger(dir: string): Promise<Ledger> {
 		get remembered() {
 			return remembered;
 		},
+		start,
 		async accept(offered) {
 			const acceptance = judge(accepted, offered);
 			if (acceptance.kind === "refused") return acceptance;
@@ -74,6 +78,15 @@ export async function openLedger(dir: string): Promise<Ledger> {
 	};
 }
 
+/** Outlives the node: a machine that joins again as the node it was goes on counting. */
+async function nextStart(file: string, nowMs: number): Promise<number> {
+	const last = (await readJson<{ start: number }>(file))?.start ?? 0;
+	const start = Math.max(last + 1, nowMs);
+	// A full disk must not keep the agent from starting; with a clock that is right the next start is later all the same.
+	await writeDurably(file, JSON.stringify({ start })).catch(() => undefined);
+	return start;
+}
+
 /** Another cluster begins its own count: the node was made to join it. */
 export function judge(held: Accepted | null, offered: Accepted): Acceptance {
 	if (!held || held.assignment.cluster !== offered.assignment.cluster) return { kind: "accepted" };
@@ -86,7 +99,11 @@ export function judge(held: Accepted | null, offered: Accepted): Acceptance {
 }
 
 /** Whole or not at all, also when the power fails in the middle. */
-export async function writeDurably(path: string, text: string, mode = 0o600): Promise<void> {
+export async function writeDurably(
+	path: string,
+	text: string | Uint8Array,
+	mode = 0o600,
+): Promise<void> {
 	await mkdir(dirname(path), { recursive: true, mode: 0o700 });
 	const half = `${path}.half`;
 	const file = await open(half, "w", mode);

@@ -4,6 +4,7 @@ import type { NodeId, TaskId } from "../model/id.ts";
 import type { NodeDescription } from "../model/node.ts";
 import type { Report } from "../model/report.ts";
 import { unstarted } from "../model/task.ts";
+import { after } from "./bell.ts";
 import { type Dispatcher, DispatcherError, NodeGone } from "./dispatcher.ts";
 import type { EngineListener } from "./host/engine.ts";
 import { type Accepted, judge, type Ledger } from "./ledger.ts";
@@ -28,7 +29,10 @@ function worldOf(start: { held?: Accepted; freshBoot?: boolean } = {}) {
 	let listener: EngineListener | undefined;
 	let watched: (silent: ReadonlySet<NodeId>) => void = () => {};
 	const problemsSeen: string[][] = [];
+	const polls: string[] = [];
 	const it = {
+		polls,
+		bell: undefined as { rung(): void; hangUp(): void; refuse(): void } | undefined,
 		done,
 		reports,
 		problemsSeen,
@@ -56,6 +60,7 @@ function worldOf(start: { held?: Accepted; freshBoot?: boolean } = {}) {
 			return held;
 		},
 		remembered: {},
+		start: 7,
 		async accept(offered) {
 			const acceptance = judge(held, offered);
 			if (acceptance.kind !== "refused") held = offered;
@@ -65,7 +70,14 @@ function worldOf(start: { held?: Accepted; freshBoot?: boolean } = {}) {
 		async flush() {},
 	};
 	const dispatcher: Dispatcher = {
-		async poll(_held, signal) {
+		contents: async () => [],
+		bell: (_pingMs, rung, signal) =>
+			new Promise((resolve, reject) => {
+				it.bell = { rung, hangUp: resolve, refuse: () => reject(new Error("no bells here")) };
+				signal.addEventListener("abort", () => resolve());
+			}),
+		async poll({ atOnce = false }, signal) {
+			polls.push(atOnce ? "at once" : "held");
 			while (replies.length === 0) {
 				await new Promise<void>((resolve, reject) => {
 					wake = resolve;
@@ -83,6 +95,14 @@ function worldOf(start: { held?: Accepted; freshBoot?: boolean } = {}) {
 		async stream(id, body) {
 			done.push(`stream ${id} ${await new Response(body).text()}`);
 		},
+		input: async (id) => new Blob([`for ${id}`]).stream(),
+		async registryAuth() {
+			return null;
+		},
+		async buildSecrets() {
+			return { secrets: {}, registries: {} };
+		},
+		async buildLog() {},
 		async leave() {},
 	};
 	const world: World = {
@@ -102,7 +122,6 @@ function worldOf(start: { held?: Accepted; freshBoot?: boolean } = {}) {
 			async assign({ revision }: Assignment) {
 				done.push(`tasks ${revision}`);
 			},
-			async sweep() {},
 			event() {},
 			take: () => it.statuses.splice(0),
 			putBack: (back) => it.statuses.unshift(...(back as typeof it.statuses)),
@@ -123,8 +142,9 @@ function worldOf(start: { held?: Accepted; freshBoot?: boolean } = {}) {
 			problemsSeen.push([...problems, ...warnings]);
 			return { hostname: "h1", problems, warnings } as unknown as NodeDescription;
 		},
-		logs: async ({ containerId }) => new Blob([`log of ${containerId}`]).stream(),
+		answer: ({ containerId }) => new Blob([`log of ${containerId}`]).stream(),
 		freshBoot: start.freshBoot ?? false,
+		after,
 		sleep: () => Bun.sleep(1),
 		random: () => 0.5,
 		log() {},
@@ -139,6 +159,72 @@ async function until(so: () => boolean): Promise<void> {
 
 const acknowledged = ({ reports }: ReturnType<typeof worldOf>) =>
 	reports.flatMap(({ applied }) => applied?.revision ?? []);
+
+describe("a bell", () => {
+	const offered = (revision: number): AssignmentReply => ({
+		...news(at(revision)),
+		bell: { pingMs: 1_000, pollMs: 3_600_000 },
+	});
+
+	test("once open, is waited for instead of polling; what it rings for is asked at once", async () => {
+		const world = worldOf();
+		const running = world.run();
+		world.say(offered(1));
+		await until(() => world.bell !== undefined && world.polls.length === 2);
+		expect(world.polls).toEqual(["held", "held"]);
+		world.bell?.rung();
+		world.say(offered(2), offered(3));
+		await until(() => world.held?.revision === 3);
+		await Bun.sleep(10);
+		expect(world.polls).toEqual(["held", "held", "at once"]);
+		world.say(offered(4));
+		world.bell?.rung();
+		await until(() => world.held?.revision === 4);
+		expect(world.polls).toEqual(["held", "held", "at once", "at once"]);
+		world.stop();
+		await running;
+	});
+
+	const opened = async () => {
+		const world = worldOf();
+		const running = world.run();
+		world.say(offered(1), offered(2));
+		await until(() => world.bell !== undefined && world.held?.revision === 2);
+		world.bell?.rung();
+		world.say(offered(3), offered(4));
+		await until(() => world.held?.revision === 4);
+		expect(world.polls).toEqual(["held", "held", "held", "at once"]);
+		const first = world.bell;
+		first?.hangUp();
+		await until(() => world.bell !== first);
+		return { world, running };
+	};
+
+	test("that is lost is opened again, and nothing is asked before it is", async () => {
+		const { world, running } = await opened();
+		expect(world.polls.length).toBe(4);
+		world.bell?.rung();
+		world.say(offered(5));
+		await until(() => world.held?.revision === 5);
+		expect(world.polls.slice(4)).toEqual(["at once"]);
+		world.stop();
+		await running;
+	});
+
+	test("that cannot be opened gives way to held polls, and is tried again once they are answered", async () => {
+		const { world, running } = await opened();
+		const second = world.bell;
+		second?.refuse();
+		await until(() => world.polls.length === 5);
+		await Bun.sleep(10);
+		expect(world.bell).toBe(second);
+		world.say(offered(5));
+		await until(() => world.bell !== second && world.polls.length === 6);
+		expect(world.polls.slice(4)).toEqual(["held", "held"]);
+		world.stop();
+		await running;
+	});
+});
 
 describe("an assignment", () => {
 	test("is kept, then made so, then acknowledged; tables before tasks", async () => {
@@ -286,6 +372,21 @@ describe("the control plane", () => {
 		await running;
 	});
 
+	test("hears of each report which it is, and from a new start all that an older one may have said", async () => {
+		const world = worldOf();
+		const running = world.run();
+		world.say(news(at(1)));
+		await until(() => acknowledged(world).includes(1));
+		world.silence("h2");
+		await until(() => world.reports.some(({ unreachable }) => unreachable?.length === 1));
+		const places = world.reports.map(({ said }) => said);
+		expect(places).toEqual(places.map((_, at) => ({ start: 7, count: at + 1 })));
+		expect(world.reports[0]?.unreachable).toEqual([]);
+		expect(world.reports.find(({ attached }) => attached)?.attached).toEqual([]);
+		world.stop();
+		await running;
+	});
+
 	test("may refuse one report, and hears the next", async () => {
 		const world = worldOf();
 		world.refuseReports = new DispatcherError(400, "tasks.0.id: too long");
@@ -308,7 +409,7 @@ describe("the control plane", () => {
 			hash: "",
 			assignment: null,
 			pollMs: 0,
-			streams: [{ id: "s1", containerId: "c1" } as never],
+			requests: [{ id: "s1", containerId: "c1" } as never],
 		});
 		await until(() => world.done.includes("stream s1 log of c1"));
 		world.stop();

@@ -4,17 +4,20 @@
 // networks, VIPs, names; that is acknowledged, and then come the tasks. Slow work on tasks never holds up tables. What
 // goes wrong in one part is a problem in the node's description and is tried again; the rest goes on.
 
-import type { Assignment, StreamRequest } from "../model/assignment.ts";
+import type { AgentRelease, Assignment, AssignmentReply } from "../model/assignment.ts";
 import { messageOf } from "../model/errors.ts";
 import type { NetworkId, NodeId } from "../model/id.ts";
 import type { AttachedContainer, NodeDescription } from "../model/node.ts";
 import { protocolVersion } from "../model/protocol.ts";
-import type { Report, TaskReport } from "../model/report.ts";
-import { bell } from "./bell.ts";
+import type { NodeRequest } from "../model/relay.ts";
+import type { BuildReport, Report, TaskReport } from "../model/report.ts";
+import { type After, bell } from "./bell.ts";
 import { type Dispatcher, DispatcherError, NodeGone } from "./dispatcher.ts";
 import type { DockerEvent } from "./host/docker.ts";
 import type { EngineListener } from "./host/engine.ts";
 import type { Accepted, Ledger } from "./ledger.ts";
+import type { Input } from "./relay.ts";
+import { retryInMs } from "./retry.ts";
 
 /** Everything the loop touches. `main.ts` builds the real one, tests and the simulator theirs. */
 export interface World {
@@ -22,14 +25,22 @@ export interface World {
 	readonly ledger: Ledger;
 	readonly tables: Tables;
 	readonly tasks: TaskKeeper;
+	/** Absent where nothing is built, and no image but those of registries is had. */
+	readonly builds?: BuildKeeper;
+	readonly images?: ImageKeeper;
 	readonly engine: { listen(listener: EngineListener, signal: AbortSignal): Promise<void> };
 	/** Tells which peers are silent, when that changes or the tables want a look. Ends with the signal. */
 	watch(changed: (silent: ReadonlySet<NodeId>) => void, signal: AbortSignal): Promise<void>;
 	describe(complaints: Complaints): Promise<NodeDescription>;
-	/** What a stream's reader asked for, as the engine gives it. */
-	logs(request: StreamRequest, signal: AbortSignal): Promise<ReadableStream<Uint8Array>>;
+	/** What somebody asked of this node's engine. */
+	answer(request: NodeRequest, input: Input, signal: AbortSignal): ReadableStream<Uint8Array>;
 	/** The machine was started since the agent last ran: nothing of ours runs yet. */
 	readonly freshBoot: boolean;
+	readonly after: After;
+	/** The program that this agent is to be; absent while it is to stay what it is. */
+	become?(release: AgentRelease | undefined): void;
+	/** The machine goes down: to be told at once. */
+	readonly goingDown?: AbortSignal;
 	sleep(ms: number, signal: AbortSignal): Promise<void>;
 	/** From 0 to 1: keeps a thousand agents from coming back in one instant. */
 	random(): number;
@@ -61,12 +72,32 @@ export interface Applied {
 }
 
 export interface TaskKeeper {
+	/** Again and again, with what is known already too: what went wrong meanwhile is found and mended. */
 	assign(assignment: Assignment, networks: ReadonlyMap<NetworkId, string>): Promise<void>;
-	sweep(): Promise<void>;
 	event(event: DockerEvent): void;
 	take(which: "new" | "all"): TaskReport[];
 	putBack(reports: readonly TaskReport[]): void;
 	/** Rung whenever a task's status changes. */
+	onChange(ring: () => void): void;
+}
+
+/** What this node builds. */
+export interface BuildKeeper {
+	/** Again and again, as for tasks. Returns at once. */
+	assign(assignment: Assignment): void;
+	take(which: "new" | "all"): BuildReport[];
+	putBack(reports: readonly BuildReport[]): void;
+	/** Rung whenever a build's status changes. */
+	onChange(ring: () => void): void;
+}
+
+/** The images that were built, as far as they are here. */
+export interface ImageKeeper {
+	/** The mesh is up before. Returns at once. */
+	assign(assignment: Assignment): void;
+	/** The digests of those that are here whole. */
+	whole(): readonly string[];
+	/** Rung whenever those are others. */
 	onChange(ring: () => void): void;
 }
 
@@ -79,32 +110,48 @@ const describeMs = 30_000;
 const engineGraceMs = 15_000;
 /** After a start of the machine the control plane gets this long to say what has moved elsewhere meanwhile. */
 const firstNewsMs = 3_000;
-const firstRetryMs = 250;
-const longestRetryMs = 10_000;
+/** What was refused here would be refused again at once. */
+const refusedMs = 10_000;
 
 export type End = "stopped" | "removed";
 
+/** An agent whose bell fell silent is one of many: they come back one after the other. */
+const spreadMs = 5_000;
+/** Where a bell cannot be opened, or not so soon, held polls do as well. */
+const firstBellMs = 5_000;
+const longestBellMs = 600_000;
+
 /** Until the signal, or until the control plane says that this node was removed. */
 export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
-	const { dispatcher, ledger, tables, tasks, log } = world;
+	const { dispatcher, ledger, tables, tasks, builds, images, log } = world;
 	const ending = new AbortController();
 	const over = AbortSignal.any([signal, ending.signal]);
 	let end: End = "stopped";
 
-	const tablesBell = bell();
-	const reportBell = bell();
-	const firstNews = bell();
+	const tablesBell = bell(world.after);
+	const reportBell = bell(world.after);
+	const firstNews = bell(world.after);
+	/** Rung by the control plane, where it offers that. */
+	const newsBell = bell(world.after);
+	const offerBell = bell(world.after);
+	let offer: AssignmentReply["bell"];
+	let isBellOpen = false;
 	let silent: ReadonlySet<NodeId> = new Set();
 	let engineAway: AbortController | undefined;
 	const complaints = new Map<
 		string,
 		{ readonly found: readonly string[]; readonly grave: boolean }
 	>();
-	const news: { -readonly [Field in keyof Report]?: Report[Field] } = {};
+	// Nobody is known to be silent yet: whatever an agent before us said of its peers is over.
+	const news: { -readonly [Field in keyof Report]?: Report[Field] } = {
+		unreachable: [],
+		...(images && { images: images.whole() }),
+	};
+	let reports = 0;
 	let tellAll = true;
 	let applied = { revision: 0, hash: "" };
-	let attached: readonly AttachedContainer[] = [];
-	const streams = new Set<string>();
+	let attached: readonly AttachedContainer[] | undefined;
+	const answering = new Set<string>();
 
 	const tell = (report: Report) => {
 		Object.assign(news, report);
@@ -150,9 +197,8 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 
 	/** Tries until it works, the signal comes, or the node is gone; what is worth a word is logged once. */
 	async function persist<Result>(what: string, work: () => Promise<Result>) {
-		let retryMs = firstRetryMs;
 		let said = "";
-		while (!over.aborted) {
+		for (let failures = 1; !over.aborted; failures++) {
 			try {
 				const result = await work();
 				if (said) log(`${what}: works again`);
@@ -169,8 +215,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 				const text = wordsFor(error);
 				if (text !== said) log(`${what}: ${text}`);
 				said = text;
-				await world.sleep(retryMs * (0.5 + world.random()), over);
-				retryMs = Math.min(retryMs * 2, longestRetryMs);
+				await world.sleep(retryInMs(failures, world.random()), over);
 			}
 		}
 		return undefined;
@@ -179,15 +224,53 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 	async function poll() {
 		while (!over.aborted) {
 			const held = ledger.accepted;
-			const asked = { revision: held?.revision ?? 0, hash: held?.hash ?? "" };
+			const atOnce = isBellOpen;
+			if (atOnce) newsBell.hush();
+			const asked = { revision: held?.revision ?? 0, hash: held?.hash ?? "", atOnce };
 			const reply = await persist("asking for news", () => dispatcher.poll(asked, over));
 			if (!reply) return;
-			for (const request of reply.streams ?? []) void send(request);
+			for (const request of reply.requests ?? []) void answer(request);
 			const fresh = await take(reply.revision, reply.hash, reply.assignment);
 			firstNews.ring();
+			offer = reply.bell;
+			if (offer) offerBell.ring();
+			if (offer && atOnce && fresh !== "refused") {
+				await newsBell.wait(offer.pollMs * (0.75 + world.random() / 2), over);
+				continue;
+			}
 			// A control plane that cannot hold the line answers at once and says how long to wait.
-			const restMs = fresh === "refused" ? longestRetryMs : reply.pollMs;
+			const restMs = fresh === "refused" ? refusedMs : reply.pollMs;
 			if (fresh !== "news") await world.sleep(restMs * (0.75 + world.random() / 2), over);
+		}
+	}
+
+	/** While it is open nobody polls without reason; where it cannot be opened, polls are held. */
+	async function keepBell() {
+		let retryMs = firstBellMs;
+		while (!over.aborted) {
+			// With every answer: where nobody answers there is no bell to open either.
+			await offerBell.wait(Number.POSITIVE_INFINITY, over);
+			if (!offer || over.aborted) continue;
+			const callOff = world.after(firstBellMs, newsBell.ring);
+			const rung = () => {
+				callOff();
+				isBellOpen = true;
+				retryMs = firstBellMs;
+				newsBell.ring();
+			};
+			await dispatcher.bell(offer.pingMs, rung, over).catch(() => undefined);
+			callOff();
+			if (isBellOpen) {
+				// One of many that were lost together, and the first thing to do is to open another.
+				isBellOpen = false;
+				await world.sleep(spreadMs * world.random(), over);
+				offerBell.ring();
+				continue;
+			}
+			offerBell.hush();
+			newsBell.ring();
+			await world.sleep(retryMs * (0.5 + world.random()), over);
+			retryMs = Math.min(retryMs * 2, longestBellMs);
 		}
 	}
 
@@ -238,6 +321,9 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			await tasks
 				.assign(accepted.assignment, result.networks)
 				.catch((error) => log(`tasks: ${messageOf(error)}`));
+			images?.assign(accepted.assignment);
+			builds?.assign(accepted.assignment);
+			world.become?.(accepted.assignment.agent);
 		}
 	}
 
@@ -251,12 +337,17 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 
 	async function sendNews() {
 		const statuses = tasks.take(tellAll ? "all" : "new");
-		const report: Report = { ...news, ...(statuses.length > 0 && { tasks: statuses }) };
+		const built = builds?.take(tellAll ? "all" : "new") ?? [];
+		const report: Report = {
+			...news,
+			...(statuses.length > 0 && { tasks: statuses }),
+			...(built.length > 0 && { builds: built }),
+		};
 		const sent = { ...news };
 		for (const field of Object.keys(news)) delete news[field as keyof Report];
 		if (Object.keys(report).length === 0) return;
 		try {
-			await dispatcher.report(report);
+			await dispatcher.report({ said: { start: ledger.start, count: ++reports }, ...report });
 			tellAll = false;
 		} catch (error) {
 			if (error instanceof DispatcherError && error.status === 400) {
@@ -267,6 +358,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			// What became known meanwhile is newer than what could not be told.
 			Object.assign(news, { ...sent, ...news });
 			tasks.putBack(statuses);
+			builds?.putBack(built);
 			throw error;
 		}
 	}
@@ -275,23 +367,30 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 		for (; !over.aborted; await world.sleep(describeMs, over)) await describeNow();
 	}
 
-	async function send(request: StreamRequest) {
-		if (streams.has(request.id)) return;
-		streams.add(request.id);
+	async function answer(request: NodeRequest) {
+		if (answering.has(request.id)) return;
+		answering.add(request.id);
 		const ended = new AbortController();
 		const until = AbortSignal.any([over, ended.signal]);
 		try {
-			await dispatcher.stream(request.id, await world.logs(request, until), until);
+			const input = () => dispatcher.input(request.id, until);
+			await dispatcher.stream(request.id, world.answer(request, input, until), until);
 		} catch (error) {
-			if (!over.aborted) log(`sending the log of ${request.task}: ${messageOf(error)}`);
+			// Who asked has gone before we came.
+			const gone = error instanceof DispatcherError && error.status === 404;
+			if (!over.aborted && !gone)
+				log(
+					`${request.asked.kind} of ${request.task ?? request.build ?? "this node"}: ${messageOf(error)}`,
+				);
 		} finally {
+			// What still goes on for it in the engine ends here.
 			ended.abort();
-			streams.delete(request.id);
+			answering.delete(request.id);
 		}
 	}
 
 	/** Several events, one look; a look that is going on is followed by another. */
-	const containersBell = bell();
+	const containersBell = bell(world.after);
 	async function followContainers() {
 		while (!over.aborted) {
 			await containersBell.wait(Number.POSITIVE_INFINITY, over);
@@ -332,6 +431,9 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 		},
 	};
 	tasks.onChange(reportBell.ring);
+	builds?.onChange(reportBell.ring);
+	images?.onChange(() => tell({ images: images.whole() }));
+	world.goingDown?.addEventListener("abort", () => void describeNow());
 	const watched = (fresh: ReadonlySet<NodeId>) => {
 		if (fresh.symmetricDifference(silent).size > 0) tell({ unreachable: [...fresh].sort() });
 		silent = fresh;
@@ -340,6 +442,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 
 	await Promise.all([
 		poll(),
+		keepBell(),
 		apply(),
 		report(),
 		describeNowAndThen(),

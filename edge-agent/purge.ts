@@ -7,10 +7,13 @@
 import { readdirSync } from "node:fs";
 import { messageOf } from "../model/errors.ts";
 import { bridgePrefix, meshInterface, vxlanPrefix } from "../model/mesh.ts";
+import { buildMemory } from "./build/builds.ts";
 import type { Docker } from "./host/docker.ts";
 import type { Exec } from "./host/exec.ts";
+import { removeMemory } from "./host/memory.ts";
 import { networkLabel } from "./mesh/networks.ts";
 import { stopWireguardGo } from "./mesh/wireguard.ts";
+import { filesRoot } from "./task/container.ts";
 import { removeOurs } from "./task/tasks.ts";
 import { removeAccepts } from "./vip/dockeruser.ts";
 import { Nft } from "./vip/nft.ts";
@@ -29,6 +32,9 @@ export async function purge(exec: Exec, docker: Docker | undefined): Promise<str
 		await attempt("containers", () => removeOurs(docker));
 		await attempt("networks", () => removeNetworks(docker));
 	} else problems.push("containers and networks: Docker does not answer; start it and try again");
+	for (const root of [filesRoot, buildMemory]) {
+		await attempt(root, () => removeMemory(exec, root));
+	}
 	await attempt("rules", () => new Nft(exec).remove());
 	await attempt("firewall", () => removeAccepts(exec));
 	for (const name of ourInterfaces()) {

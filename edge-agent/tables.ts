@@ -16,6 +16,7 @@ import type { Applied, Tables } from "./loop.ts";
 import { createMesh } from "./mesh/apply.ts";
 import { listAttached } from "./mesh/attached.ts";
 import type { ReadyNetwork } from "./mesh/networks.ts";
+import type { Proof } from "./mesh/prober.ts";
 import { createResolvers } from "./mesh/resolv.ts";
 import { type Local, topology } from "./mesh/topology.ts";
 import { ensureHairpins } from "./mesh/vxlan.ts";
@@ -35,6 +36,8 @@ export interface TablesWorld {
 	/** The agent's state directory. */
 	readonly dir: string;
 	readonly wireguardPort: number;
+	/** What is known of the ways to the peers. */
+	proof(): Proof;
 	nowMs(): number;
 }
 
@@ -88,7 +91,7 @@ export function createTables(world: TablesWorld): Tables {
 			const [vips, meshed] = await Promise.all([
 				attempt("VIPs", () => applyVips(seen)),
 				attempt("mesh", () => {
-					const wanted = topology(assignment, localOf(attached, wireguardPort));
+					const wanted = topology(assignment, localOf(attached, wireguardPort, world.proof()));
 					return mesh.apply(wanted, world.nowMs(), keysOf(assignment, silent));
 				}),
 			]);
@@ -106,6 +109,7 @@ export function createTables(world: TablesWorld): Tables {
 				attached,
 				problems: [
 					...(meshed?.result.problems ?? []),
+					...world.proof().complaints,
 					...problems,
 					...(listening?.result ?? []),
 					...(taken?.result ?? []),
@@ -121,12 +125,17 @@ export function createTables(world: TablesWorld): Tables {
 	};
 }
 
-function localOf(attached: readonly AttachedContainer[], wireguardPort: number): Local {
+function localOf(
+	attached: readonly AttachedContainer[],
+	wireguardPort: number,
+	{ narrow }: Proof,
+): Local {
 	return {
 		underlayMtu: underlayMtu(readRoutes(readFileSync("/proc/net/route", "utf8"))),
 		addresses: readInterfaces().map(({ cidr }) => cidr),
 		wireguardPort,
 		attached,
+		narrow,
 	};
 }
 

@@ -111,6 +111,16 @@ export async function* lines(stream: ReadableStream<Uint8Array>): AsyncIterable<
 	if (rest.trim() !== "") yield rest;
 }
 
+/** As `X-Registry-Auth`. */
+export function registryAuth(login: {
+	readonly username: string;
+	readonly password: string;
+}): string {
+	// Of base64url's two alphabets Go's, which fills up the end.
+	const text = Buffer.from(JSON.stringify(login)).toString("base64");
+	return text.replaceAll("+", "-").replaceAll("/", "_");
+}
+
 export function eventsPath(filters: Record<string, readonly string[]>): string {
 	return `/events?filters=${encodeURIComponent(JSON.stringify(filters))}`;
 }

@@ -22,11 +22,19 @@ export class ExecError extends Error {
 	}
 }
 
+/** The shell that zx needs becomes the program: half the processes, and not bash, which takes longer to start. */
+const shell = {
+	shell: "/bin/sh",
+	prefix: "exec ",
+	quote: (text: string) => `'${text.replaceAll("'", String.raw`'\''`)}'`,
+};
+
 export const exec: Exec = async (command, args, options = {}) => {
 	const run = $({
+		...shell,
 		quiet: true,
 		nothrow: true,
-		input: options.input ?? "",
+		...(options.input ? { input: options.input } : { stdio: ["ignore", "pipe", "pipe"] }),
 		timeout: options.timeoutMs ?? 30_000,
 	});
 	const output = await run`${command} ${args}`;

@@ -10,6 +10,7 @@ import { bridgeName, meshInterface, vxlanName } from "../../model/mesh.ts";
 import type { Docker } from "../host/docker.ts";
 import type { Exec } from "../host/exec.ts";
 import { createNetworks, type ReadyNetwork, removeNetworks } from "./networks.ts";
+import { createPaths } from "./paths.ts";
 import type { Topology } from "./topology.ts";
 import { ensureOverlays } from "./vxlan.ts";
 import { createWireGuard } from "./wireguard.ts";
@@ -29,6 +30,7 @@ export interface Applied {
 /** `dir`: where the agent keeps its state, the private key among it. */
 export function createMesh(exec: Exec, docker: Docker, dir: string): MeshShell {
 	const wireguard = createWireGuard(exec, dir);
+	const paths = createPaths(exec);
 	let modulesLoaded = false;
 	return {
 		async apply(topology, nowMs, silent) {
@@ -45,6 +47,7 @@ export function createMesh(exec: Exec, docker: Docker, dir: string): MeshShell {
 			};
 			const { mesh, overlays, dockerNetworks } = topology;
 			const unheard = await attempt("WireGuard", wireguard.ensure(mesh, nowMs, silent));
+			await attempt("paths", paths.ensure(mesh));
 			const removed = await attempt("Docker networks", removeNetworks(docker, dockerNetworks));
 			// With the engine away we cannot tell which bridges still have containers: none is removed.
 			const keep = removed?.lingering ?? allBridges;

@@ -35,6 +35,7 @@ describe("the mesh", () => {
 				publicKey: `key${number}`,
 				meshAddress: `10.200.0.${number}`,
 				endpoints: [`192.168.77.${number}:51820`, `203.0.113.${number}:51820`],
+				mtu: null,
 			})),
 		});
 	});

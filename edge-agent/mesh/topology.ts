@@ -19,6 +19,8 @@ export interface Local {
 	readonly wireguardPort: number;
 	/** What runs here in our networks by plain `docker run`: we know sooner than the assignment does. */
 	readonly attached: readonly AttachedContainer[];
+	/** What the mesh carries to peers whose path is narrower than all promise. */
+	readonly narrow?: ReadonlyMap<NodeId, number>;
 }
 
 export interface Topology {
@@ -47,6 +49,8 @@ export interface MeshPeer {
 	readonly meshAddress: string;
 	/** Where to try, best first. Empty for a peer that can only call us. */
 	readonly endpoints: readonly string[];
+	/** The largest packet for it where its path is narrower than the mesh's MTU. */
+	readonly mtu: number | null;
 }
 
 export interface Overlay {
@@ -138,6 +142,7 @@ function mesh({ self, peers }: Assignment, local: Local, mtu: number): Mesh {
 				publicKey: peer.publicKey,
 				meshAddress: peer.meshAddress,
 				endpoints: nearestFirst(peer.endpoints, local.addresses),
+				mtu: local.narrow?.get(peer.node) ?? null,
 			}))
 			.toSorted((a, b) => compareText(a.publicKey, b.publicKey)),
 	};

@@ -3,13 +3,12 @@
 //
 // Says who is silent and no more: whether that is they or we, the reader decides. Either way we cannot reach them.
 
-import { createSocket, type Socket } from "node:dgram";
+import type { Socket } from "node:dgram";
 import type { Assignment, Peer } from "../../model/assignment.ts";
 import type { NodeId } from "../../model/id.ts";
+import { watchPort } from "../../model/protocol.ts";
 import { isIntact } from "./apply.ts";
-
-/** Beside VXLAN's; reachable inside the mesh only, as that is the address it listens on. */
-export const watchPort = 4792;
+import { bindTo } from "./bind.ts";
 
 const askMs = 300;
 /** In large clusters less often: each agent sends at most one question every so often. */
@@ -124,7 +123,7 @@ export async function watchPeers(
 	};
 	while (!signal.aborted) {
 		const own = assignment()?.self.meshAddress;
-		const socket = own ? await bind(own) : undefined;
+		const socket = own ? await bindTo(watchPort, own) : undefined;
 		if (!own || !socket) {
 			// No address yet, or none any more: the mesh is being made. We cannot hear, so we say nothing.
 			await Bun.sleep(rebindMs);
@@ -177,19 +176,4 @@ function send(socket: Socket, message: Buffer, port: number, address: string): v
 	} catch {
 		// The interface is gone for the moment.
 	}
-}
-
-/** Undefined while the address is not the machine's, or another agent is about to end. */
-function bind(address: string): Promise<Socket | undefined> {
-	const { promise, resolve } = Promise.withResolvers<Socket | undefined>();
-	const socket = createSocket({ type: "udp4", reuseAddr: true });
-	socket.once("error", () => {
-		socket.close();
-		resolve(undefined);
-	});
-	socket.bind(watchPort, address, () => {
-		socket.removeAllListeners("error");
-		resolve(socket);
-	});
-	return promise;
 }

@@ -72,6 +72,7 @@ const mesh: Mesh = {
 			publicKey: "keyB",
 			meshAddress: "10.200.0.2",
 			endpoints: ["h:1"],
+			mtu: null,
 		},
 	],
 };

@@ -48,7 +48,7 @@ export function createWireGuard(exec: Exec, dir: string): WireGuard {
 	};
 }
 
-const keyFile = (dir: string) => join(dir, "wireguard.key");
+export const keyFile = (dir: string) => join(dir, "wireguard.key");
 
 /** The machine's key pair, made once. The private key never leaves `dir`. */
 export async function ensureKey(exec: Exec, dir: string): Promise<{ publicKey: string }> {

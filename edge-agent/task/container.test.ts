@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { NetworkId } from "../../model/id.ts";
+import type { MaterialId, NetworkId, TaskId } from "../../model/id.ts";
 import type { PortSpec } from "../../model/service.ts";
 import { ContainerError, creationOf, type Site } from "./container.ts";
 import { splitReference } from "./controller.ts";
@@ -10,7 +10,14 @@ const front = "n1" as NetworkId;
 
 const site: Site = {
 	cluster: "cluster1",
-	node: { id: "node1", hostname: "h1", os: "linux", architecture: "x86_64" },
+	node: {
+		id: "node1",
+		hostname: "h1",
+		os: "linux",
+		architecture: "x86_64",
+		address: "192.168.77.1",
+	},
+	networks: [],
 	networkNames: new Map([
 		[ingress, ".ingress"],
 		[front, "front"],
@@ -128,9 +135,73 @@ describe("what the spec says, in the engine's words", () => {
 						ReadOnly: false,
 						VolumeOptions: {
 							NoCopy: true,
-							Labels: { a: "b" },
+							Labels: { a: "b", "skein.cluster": "cluster1" },
 							DriverConfig: { Name: "local", Options: { o: "x" } },
 						},
+					},
+				],
+			},
+		],
+		[
+			"a volume with options, of the engine's own driver",
+			{
+				container: {
+					mounts: [
+						{
+							type: "volume",
+							source: "data",
+							target: "/data",
+							readOnly: false,
+							volume: {
+								driver: "",
+								driverOptions: { o: "{{.Task.Slot}}" },
+								labels: {},
+								noCopy: false,
+							},
+						},
+					],
+				},
+			},
+			{
+				Mounts: [
+					{
+						Type: "volume",
+						Source: "data",
+						Target: "/data",
+						ReadOnly: false,
+						VolumeOptions: {
+							NoCopy: false,
+							Labels: { "skein.cluster": "cluster1" },
+							DriverConfig: { Options: { o: "1" } },
+						},
+					},
+				],
+			},
+		],
+		[
+			"a volume of which nothing but the name is said, and one without a name",
+			{
+				container: {
+					mounts: [
+						{ type: "volume", source: "data", target: "/data", readOnly: false },
+						{ type: "volume", source: "", target: "/tmp", readOnly: false },
+					],
+				},
+			},
+			{
+				Mounts: [
+					{
+						Type: "volume",
+						Source: "data",
+						Target: "/data",
+						ReadOnly: false,
+						VolumeOptions: { NoCopy: false, Labels: { "skein.cluster": "cluster1" } },
+					},
+					{
+						Type: "volume",
+						Target: "/tmp",
+						ReadOnly: false,
+						VolumeOptions: { NoCopy: false, Labels: {} },
 					},
 				],
 			},
@@ -227,6 +298,15 @@ test("Swarm's labels and ours stand beside the user's, and cannot be taken by th
 	});
 });
 
+test("a task is told which of its node's generic resources are its own", () => {
+	const genericResources = { gpu: ["a", "b"], licence: 2 };
+	expect(bodyOf({ genericResources, container: { env: ["A=1"] } })["Env"]).toEqual([
+		"A=1",
+		"DOCKER_RESOURCE_GPU=a,b",
+		"DOCKER_RESOURCE_LICENCE=2",
+	]);
+});
+
 describe("templates", () => {
 	test.each([
 		["{{.Node.Hostname}}-{{.Task.Slot}}", "h1-1"],
@@ -249,6 +329,29 @@ describe("templates", () => {
 	test("a field that there is not is a reason to refuse, not an empty word", () => {
 		expect(() => bodyOf({ container: { hostname: "{{.Task.Colour}}" } })).toThrow(ContainerError);
 	});
+});
+
+test("secrets and configs are bound in one by one, read-only, from where the agent writes them", () => {
+	const file = {
+		kind: "secret" as const,
+		material: "pw0" as MaterialId,
+		version: 2,
+		name: "pw",
+		target: "/run/secrets/pw",
+		uid: 0,
+		gid: 0,
+		mode: 0o400,
+		templating: false,
+	};
+	const { Mounts } = hostOf({
+		id: "t1" as TaskId,
+		container: { files: [file, { ...file, target: "/etc/conf" }] },
+	});
+	const bind = { Type: "bind", ReadOnly: true };
+	expect(Mounts).toEqual([
+		{ ...bind, Source: "/run/skein-agent/files/t1/0", Target: "/run/secrets/pw" },
+		{ ...bind, Source: "/run/skein-agent/files/t1/1", Target: "/etc/conf" },
+	]);
 });
 
 describe("networks", () => {

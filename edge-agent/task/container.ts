@@ -6,18 +6,15 @@
 import type { TaskAssignment } from "../../model/assignment.ts";
 import { macOf } from "../../model/cidr.ts";
 import type { NetworkId } from "../../model/id.ts";
+import { ownImage } from "../../model/image.ts";
 import { must } from "../../model/invariant.ts";
+import { filesOf } from "../../model/material.ts";
 import type { Healthcheck, Mount, PortSpec } from "../../model/service.ts";
+import { expandTemplate, TemplateError, type TemplateSite } from "./template.ts";
 
 /** Where the container will stand. */
-export interface Site {
+export interface Site extends TemplateSite {
 	readonly cluster: string;
-	readonly node: {
-		readonly id: string;
-		readonly hostname: string;
-		readonly os: string;
-		readonly architecture: string;
-	};
 	/** Local names of the networks, for those that are made. */
 	readonly networkNames: ReadonlyMap<NetworkId, string>;
 	/** Resolvers, own first: the addresses in the mesh at which nodes answer. */
@@ -65,12 +62,21 @@ export type CreateBody = Readonly<Record<string, unknown>> & {
 
 export function creationOf(task: TaskAssignment, site: Site): Creation {
 	const spec = task.template.container;
-	const expand = (field: string, text: string) => expandTemplate(field, text, task, site);
+	const expand = (field: string, text: string) => {
+		try {
+			return expandTemplate(text, task, site);
+		} catch (error) {
+			if (!(error instanceof TemplateError)) throw error;
+			throw new ContainerError(`expanding ${field} failed: ${error.message}: ${text}`, {
+				cause: error,
+			});
+		}
+	};
 	const endpoints = endpointsOf(task, site);
 	const atOnce = site.severalNetworks ? endpoints : endpoints.slice(0, 1);
 	const first = endpoints[0];
 	const body: CreateBody = {
-		Image: spec.image,
+		Image: ownImage(spec.image)?.name ?? spec.image,
 		...(spec.command.length > 0 && { Entrypoint: spec.command }),
 		...(spec.args.length > 0 && { Cmd: spec.args }),
 		...(spec.hostname && { Hostname: expand("hostname", spec.hostname) }),
@@ -78,7 +84,7 @@ export function creationOf(task: TaskAssignment, site: Site): Creation {
 		...(spec.user && { User: spec.user }),
 		...(spec.stopSignal && { StopSignal: spec.stopSignal }),
 		...(spec.healthcheck && { Healthcheck: healthcheckOf(spec.healthcheck) }),
-		Env: spec.env.map((entry) => expand("env", entry)),
+		Env: [...spec.env.map((entry) => expand("env", entry)), ...genericEnv(task)],
 		Labels: { ...spec.labels, ...labelsOf(task, site) },
 		Tty: spec.tty,
 		OpenStdin: spec.openStdin,
@@ -89,7 +95,11 @@ export function creationOf(task: TaskAssignment, site: Site): Creation {
 			RestartPolicy: { Name: "no" },
 			NetworkMode: first?.[0] ?? "bridge",
 			PortBindings: portBindings(task.hostPorts),
-			Mounts: [...spec.mounts.map((mount) => mountOf(mount, expand)), ...resolvMount(task, site)],
+			Mounts: [
+				...spec.mounts.map((mount) => mountOf(mount, site, expand)),
+				...fileMounts(task),
+				...resolvMount(task, site),
+			],
 			ReadonlyRootfs: spec.readOnly,
 			CapAdd: spec.capabilityAdd,
 			CapDrop: spec.capabilityDrop,
@@ -117,6 +127,14 @@ export function creationOf(task: TaskAssignment, site: Site): Creation {
 		body,
 		connects: connects.map(([network, endpoint]) => ({ network, endpoint })),
 	};
+}
+
+/** `DOCKER_RESOURCE_GPU=gpu0,gpu1`, as Swarm tells a task which ones are its own. */
+function genericEnv({ genericResources = {} }: TaskAssignment): string[] {
+	return Object.entries(genericResources).map(
+		([kind, what]) =>
+			`DOCKER_RESOURCE_${kind.toUpperCase()}=${typeof what === "number" ? what : what.join(",")}`,
+	);
 }
 
 /** Names a slot among the containers of a node. */
@@ -172,6 +190,26 @@ function dnsOf(task: TaskAssignment, site: Site) {
 	};
 }
 
+/** Files in memory of secrets and configs: one folder a task, each file by its place among them. */
+export const filesRoot = "/run/skein-agent/files";
+
+export function fileSource(
+	task: Pick<TaskAssignment, "id">,
+	index: number,
+	root = filesRoot,
+): string {
+	return `${root}/${task.id}/${index}`;
+}
+
+function fileMounts(task: TaskAssignment) {
+	return filesOf(task.template).map(({ target }, index) => ({
+		Type: "bind",
+		Source: fileSource(task, index),
+		Target: target,
+		ReadOnly: true,
+	}));
+}
+
 function resolvMount(task: TaskAssignment, site: Site) {
 	const files = task.attachments.map(({ network }) => site.resolvFiles.get(network));
 	const [file] = files;
@@ -204,8 +242,8 @@ function healthcheckOf(check: Healthcheck) {
 	};
 }
 
-function mountOf(mount: Mount, expand: (field: string, text: string) => string) {
-	const { volume, tmpfs } = mount;
+function mountOf(mount: Mount, site: Site, expand: (field: string, text: string) => string) {
+	const { tmpfs } = mount;
 	return {
 		Type: mount.type,
 		...(mount.source && { Source: expand("mount source", mount.source) }),
@@ -213,15 +251,7 @@ function mountOf(mount: Mount, expand: (field: string, text: string) => string) 
 		ReadOnly: mount.readOnly,
 		...(mount.type === "bind" &&
 			mount.propagation && { BindOptions: { Propagation: mount.propagation } }),
-		...(volume && {
-			VolumeOptions: {
-				NoCopy: volume.noCopy,
-				Labels: volume.labels,
-				...(volume.driver && {
-					DriverConfig: { Name: volume.driver, Options: volume.driverOptions },
-				}),
-			},
-		}),
+		...(mount.type === "volume" && volumeOptionsOf(mount, site, expand)),
 		...(tmpfs && {
 			TmpfsOptions: {
 				...(tmpfs.sizeBytes > 0 && { SizeBytes: tmpfs.sizeBytes }),
@@ -229,6 +259,37 @@ function mountOf(mount: Mount, expand: (field: string, text: string) => string) 
 			},
 		}),
 	};
+}
+
+function volumeOptionsOf(
+	{ source, volume }: Mount,
+	site: Site,
+	expand: (field: string, text: string) => string,
+) {
+	// By it a volume that a task made is known from one that somebody else did.
+	const ours = source === "" ? {} : { [label.cluster]: site.cluster };
+	const { labels = {}, driver = "", driverOptions = {}, noCopy = false } = volume ?? {};
+	return {
+		VolumeOptions: {
+			NoCopy: noCopy,
+			Labels: { ...expandAll("volume label", labels, expand), ...ours },
+			...((driver || Object.keys(driverOptions).length > 0) && {
+				DriverConfig: {
+					// Options alone are for the driver that the engine takes by itself.
+					...(driver && { Name: driver }),
+					Options: expandAll("volume driver option", driverOptions, expand),
+				},
+			}),
+		},
+	};
+}
+
+function expandAll(
+	field: string,
+	map: Readonly<Record<string, string>>,
+	expand: (field: string, text: string) => string,
+): Record<string, string> {
+	return Object.fromEntries(Object.entries(map).map(([key, value]) => [key, expand(field, value)]));
 }
 
 /** "IP name alias" is Swarm's order; the engine's is "name:IP". */
@@ -247,30 +308,4 @@ function portBindings(ports: readonly PortSpec[]) {
 		list.push({ HostPort: port.published > 0 ? String(port.published) : "" });
 	}
 	return bindings;
-}
-
-/** The part of Go's templates that Docker documents for services: fields, and `index` into labels. */
-function expandTemplate(field: string, text: string, task: TaskAssignment, site: Site): string {
-	const values: Readonly<Record<string, string>> = {
-		".Service.ID": task.service.id,
-		".Service.Name": task.service.name,
-		".Node.ID": site.node.id,
-		".Node.Hostname": site.node.hostname,
-		".Node.Platform.OS": site.node.os,
-		".Node.Platform.Architecture": site.node.architecture,
-		".Task.ID": task.id,
-		".Task.Name": task.name,
-		".Task.Slot": task.slot > 0 ? String(task.slot) : site.node.id,
-	};
-	return text.replace(/\{\{(.*?)\}\}/g, (whole, inner: string) => {
-		const name = inner.replace(/^-|-$/g, "").trim();
-		const indexed = /^index\s+\.Service\.Labels\s+"([^"]*)"$/.exec(name)?.[1];
-		const key = indexed ?? /^\.Service\.Labels\.(\w+)$/.exec(name)?.[1];
-		if (key !== undefined) return task.service.labels[key] ?? "";
-		const value = values[name];
-		if (value === undefined) {
-			throw new ContainerError(`expanding ${field} failed: no such template field: ${whole}`);
-		}
-		return value;
-	});
 }

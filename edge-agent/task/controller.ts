@@ -4,6 +4,8 @@
 // engine that does not answer throws, and the caller tries again when it does.
 
 import type { TaskAssignment } from "../../model/assignment.ts";
+import type { TaskId } from "../../model/id.ts";
+import { ownImage, registryOf } from "../../model/image.ts";
 import type { PortSpec, Protocol } from "../../model/service.ts";
 import type { Health } from "../../model/task.ts";
 import { type Docker, DockerError, lines } from "../host/docker.ts";
@@ -23,7 +25,10 @@ interface Inspected {
 		readonly ExitCode: number;
 		readonly Error: string;
 		readonly OOMKilled: boolean;
-		readonly Health?: { readonly Status: string };
+		readonly Health?: {
+			readonly Status: string;
+			readonly Log?: readonly { readonly Output: string }[] | null;
+		};
 	};
 	readonly NetworkSettings: {
 		readonly Ports: Readonly<
@@ -51,6 +56,7 @@ export function seenOf({ Id, State, NetworkSettings }: Inspected): Seen {
 		error: State.Error,
 		oomKilled: State.OOMKilled,
 		health: healthOf(State.Health?.Status),
+		healthOutput: State.Health?.Log?.at(-1)?.Output ?? "",
 		ports: portsOf(NetworkSettings.Ports ?? {}),
 	};
 }
@@ -60,7 +66,7 @@ export async function prepare(
 	docker: Docker,
 	task: TaskAssignment,
 	site: Site,
-	registries: Registries,
+	sources: Sources,
 	signal: AbortSignal,
 ): Promise<Outcome> {
 	const missing = task.attachments.find(({ network }) => !site.networkNames.has(network));
@@ -69,7 +75,7 @@ export async function prepare(
 	}
 	try {
 		const creation = creationOf(task, site);
-		const image = await ensureImage(docker, task.template.container.image, signal, registries);
+		const image = await ensureImage(docker, task, signal, sources);
 		if (image.kind !== "done") return image;
 		const path = `/containers/create?name=${encodeURIComponent(creation.name)}`;
 		const { Id } = await docker.request<{ Id: string }>("POST", path, creation.body);
@@ -149,18 +155,78 @@ const awayMs = 60_000;
  */
 async function ensureImage(
 	docker: Docker,
-	image: string,
+	task: TaskAssignment,
 	signal: AbortSignal,
-	registries: Registries,
+	{ registries, images, registryAuth, ownRegistryAuth }: Sources,
 ): Promise<Outcome> {
+	const named = task.template.container.image;
+	const own = ownImage(named);
+	if (own?.digest === "") {
+		return {
+			kind: "rejected",
+			error: `image ${named}: of an image that was built here the digest is needed`,
+		};
+	}
+	const image = own ? `${own.source}@${own.digest}` : named;
 	const here = await isHere(docker, image);
-	if (here && (image.includes("@") || registries.isAway(image))) return { kind: "done" };
-	const failure = await pull(docker, image, signal, here ? silentRegistryMs : null);
-	if (failure === null) return { kind: "done" };
+	// By this name people see it, and nobody prunes it.
+	const done = async (): Promise<Outcome> => {
+		if (own)
+			await docker.request(
+				"POST",
+				`/images/${image}/tag?repo=${own.name.split(":")[0]}&tag=${own.tag}`,
+			);
+		return { kind: "done" };
+	};
+	if (here && (image.includes("@") || registries.isAway(image))) return done();
+	// Without an answer the pull is tried all the same: the node may be logged in by itself.
+	const asked = task.registryAuth ? await registryAuth(task.id).catch(() => null) : null;
+	const auth = own ? ownRegistryAuth : asked;
+	const pullOnce = () =>
+		pull(docker, image, signal, { auth, silenceMs: here ? silentRegistryMs : null });
+	let failure = await pullOnce();
+	if (failure !== null && /no space left on device/.test(failure)) {
+		if (await images.makeRoom(docker)) failure = await pullOnce();
+	}
+	if (failure === null) {
+		if (!here) images.pulled(named);
+		return done();
+	}
 	if (isSilence(failure)) registries.noteAway(image);
-	return here
-		? { kind: "done" }
-		: { kind: "rejected", error: `No such image: ${image} (${failure})` };
+	if (here) return done();
+	const error = `No such image: ${named} (${failure})${own ? "" : remedyFor(failure, task)}`;
+	return { kind: "rejected", error };
+}
+
+/** Engines of all ages, in their own words. */
+function remedyFor(failure: string, { template, registryAuth }: TaskAssignment): string {
+	const registry = registryOf(template.container.image);
+	if (/unauthorized|no basic auth credentials|denied|authentication required/i.test(failure)) {
+		return registryAuth
+			? `: registry ${registry} refuses the credentials given for it: "docker login ${registry}" anew, then docker service update --with-registry-auth`
+			: `: registry ${registry} wants a login: "docker login ${registry}", then docker service update --with-registry-auth`;
+	}
+	if (/no matching manifest|no match for platform/i.test(failure)) {
+		return ": it has no version for this node's platform: use another image, or a constraint on node.platform.arch";
+	}
+	return "";
+}
+
+/** Where images come from, and where they are put. */
+export interface Sources {
+	readonly registries: Registries;
+	readonly images: Stock;
+	/** What the registry of the task's image wants to see; null for nothing. */
+	registryAuth(task: TaskId): Promise<string | null>;
+	/** What this node's own registry wants to see, of images that were built in the cluster. */
+	readonly ownRegistryAuth: string;
+}
+
+/** The images on this node, as far as we pulled them (../images.ts). */
+export interface Stock {
+	pulled(image: string): void;
+	/** True where something could be removed. */
+	makeRoom(docker: Docker): Promise<boolean>;
 }
 
 /** Registries that did not answer a moment ago, by the first word of their images' names. */
@@ -179,12 +245,6 @@ export class Registries {
 	noteAway(image: string): void {
 		this.#awayUntilMs.set(registryOf(image), this.#nowMs() + awayMs);
 	}
-}
-
-/** As Docker tells them: only a first part with a dot or a port, or localhost, is a registry's name. */
-export function registryOf(image: string): string {
-	const [first = "", rest] = image.split("/", 2);
-	return rest !== undefined && /[.:]|^localhost$/.test(first) ? first : "docker.io";
 }
 
 const nothingSaid = "the registry said nothing";
@@ -211,14 +271,16 @@ async function pull(
 	docker: Docker,
 	image: string,
 	signal: AbortSignal,
-	silenceMs: number | null,
+	{ auth, silenceMs }: { readonly auth: string | null; readonly silenceMs: number | null },
 ): Promise<string | null> {
 	const { name, tag } = splitReference(image);
 	const path = `/images/create?fromImage=${encodeURIComponent(name)}&tag=${encodeURIComponent(tag)}`;
 	const silence = new AbortController();
 	const timer = silenceMs === null ? undefined : setTimeout(() => silence.abort(), silenceMs);
 	try {
-		const progress = await docker.stream("POST", path, AbortSignal.any([signal, silence.signal]));
+		const either = AbortSignal.any([signal, silence.signal]);
+		const headers = auth === null ? undefined : { "X-Registry-Auth": auth };
+		const progress = await docker.stream("POST", path, either, headers);
 		for await (const line of lines(progress)) {
 			clearTimeout(timer);
 			const { error } = JSON.parse(line) as { error?: string };

@@ -10,6 +10,8 @@ const task = (
 	changes: Parameters<typeof templateOf>[0] = {},
 ): Pick<TaskAssignment, "desired" | "template"> => ({ desired, template: templateOf(changes) });
 
+const ofJob = { ...task("running"), job: true as const };
+
 const memory = (state: TaskState, changes: Partial<Memory> = {}): Memory => ({
 	...unseen,
 	...changes,
@@ -161,6 +163,22 @@ describe("one step", () => {
 			"none",
 		],
 		[
+			"fails with the machine if it is a job's, to be tried anew or not",
+			ofJob,
+			seen("ended", { exitCode: 255 }),
+			memory("running", { interrupted: true }),
+			"failed",
+			"none",
+		],
+		[
+			"has completed, if it is a job's that ended well before the machine did",
+			ofJob,
+			seen("ended"),
+			memory("running", { interrupted: true }),
+			"complete",
+			"none",
+		],
+		[
 			"is not started again to be stopped",
 			task("shutdown"),
 			seen("ended", { exitCode: 255 }),
@@ -192,6 +210,12 @@ describe("the words", () => {
 		["ill health", seen("running", { health: "unhealthy" }), {}, "dockerexec: unhealthy container"],
 	] as const)("%s", (_name, saw, changes, error) => {
 		expect(step(task("running", changes), saw, memory("running")).status.error).toBe(error);
+	});
+
+	test("of a job that was cut off", () => {
+		const interrupted = memory("running", { interrupted: true });
+		const { status } = step(ofJob, seen("ended", { exitCode: 255 }), interrupted);
+		expect(status.error).toBe("task: non-zero exit (255): the machine or its engine was restarted");
 	});
 
 	test("of a stop that went well are none", () => {

@@ -21,6 +21,8 @@ export type Seen =
 			readonly error: string;
 			readonly oomKilled: boolean;
 			readonly health: Health;
+			/** What the last health check printed. */
+			readonly healthOutput?: string;
 			readonly ports: readonly PortSpec[];
 	  };
 
@@ -45,7 +47,7 @@ export interface Step {
 	readonly action: "none" | "prepare" | "start" | "stop";
 }
 
-type Wanted = Pick<TaskAssignment, "desired" | "template">;
+type Wanted = Pick<TaskAssignment, "desired" | "template" | "job">;
 type Container = Exclude<Seen, { kind: "none" }>;
 
 export const unseen: Memory = {
@@ -123,8 +125,11 @@ function withNewContainer(task: Wanted, seen: Container, { status, trouble }: Me
 function withRunningContainer(seen: Container, { status }: Memory): Step {
 	const { containerId, pid, health, ports } = seen;
 	const alive = { ...status, containerId, pid, health, ports, error: "" };
-	if (health === "unhealthy")
-		return ended(alive, seen, "failed", "dockerexec: unhealthy container");
+	if (health === "unhealthy") {
+		const [said = ""] = (seen.healthOutput ?? "").trim().split("\n");
+		const error = `dockerexec: unhealthy container${said && `: ${said}`}`;
+		return ended(alive, seen, "failed", error);
+	}
 	// As Docker does: a task with a health check runs once it was healthy, not before.
 	if (health === "starting") {
 		return {
@@ -137,7 +142,8 @@ function withRunningContainer(seen: Container, { status }: Memory): Step {
 
 function withEndedContainer(task: Wanted, seen: Container, memory: Memory): Step {
 	const status = { ...memory.status, containerId: seen.containerId };
-	if (memory.interrupted && task.template.restart.condition !== "none") {
+	// A job's attempt may have done its work, or half of it: another one is the manager's to order.
+	if (memory.interrupted && task.template.restart.condition !== "none" && !task.job) {
 		// Not serving until it runs again, which `health` tells without a step back in state.
 		const message = "starting again: the machine or its engine was restarted";
 		const error = memory.trouble?.error ?? "";
@@ -148,7 +154,8 @@ function withEndedContainer(task: Wanted, seen: Container, memory: Memory): Step
 		const complete = { ...idle(status), state: "complete", message: "finished" } as const;
 		return { status: { ...complete, error: "", exitCode }, action: "none" };
 	}
-	const cause = seen.oomKilled ? `out of memory${limitOf(task)}` : seen.error;
+	const cut = memory.interrupted ? "the machine or its engine was restarted" : "";
+	const cause = seen.oomKilled ? `out of memory${limitOf(task)}` : seen.error || cut;
 	const error = `task: non-zero exit (${exitCode})${cause ? `: ${cause}` : ""}`;
 	return ended({ ...status, exitCode }, seen, "failed", error);
 }

@@ -3,6 +3,7 @@ import type { Assignment, TaskAssignment } from "../../model/assignment.ts";
 import type { NetworkId, TaskId } from "../../model/id.ts";
 import { type Docker, DockerError } from "../host/docker.ts";
 import type { Site } from "./container.ts";
+import type { FilesProblem } from "./files.ts";
 import { type Remembered, Tasks } from "./tasks.ts";
 import { taskOf } from "./template.test-data.ts";
 
@@ -10,7 +11,14 @@ const front = "n1" as NetworkId;
 
 const site: Site = {
 	cluster: "c1",
-	node: { id: "node1", hostname: "h1", os: "linux", architecture: "x86_64" },
+	node: {
+		id: "node1",
+		hostname: "h1",
+		os: "linux",
+		architecture: "x86_64",
+		address: "192.168.77.1",
+	},
+	networks: [],
 	networkNames: new Map([[front, "engine-id-of-front"]]),
 	resolvFiles: new Map(),
 	nameservers: ["10.200.0.1"],
@@ -36,6 +44,8 @@ class FakeEngine implements Pick<Docker, "apiVersion" | "request" | "stream"> {
 	/** Holds stops back, and pulls of `nope`, until it resolves. */
 	gate: Promise<void> = Promise.resolve();
 	startError = "";
+	/** What every container has written, in the engine's frames. */
+	readonly output: Uint8Array<ArrayBuffer>[] = [];
 	#count = 0;
 
 	add(name: string, labels: Record<string, string>, Status: string, ExitCode = 0): FakeContainer {
@@ -54,6 +64,7 @@ class FakeEngine implements Pick<Docker, "apiVersion" | "request" | "stream"> {
 	}
 
 	async stream(_method: string, path: string): Promise<ReadableStream<Uint8Array>> {
+		if (path.includes("/logs")) return new Blob(this.output).stream();
 		if (path.includes("nope")) await this.gate;
 		throw new DockerError(404, "pull access denied");
 	}
@@ -118,20 +129,48 @@ const next = taskOf({ id: "t3" as TaskId, name: "web.1.t3", generation: 2 });
 
 let engine: FakeEngine;
 let saved: Remembered;
+let nowMs: number;
+/** That somebody has to whatever task. */
+let connections: number;
 let era: string;
 let tasks: Tasks;
+/** Tasks whose secrets and configs are there. */
+const files = new Set<string>();
+let noFiles: FilesProblem | null = null;
 
 const assignmentOf = (...assigned: TaskAssignment[]) =>
 	({ cluster: "c1", tasks: assigned, networks: [] }) as unknown as Assignment;
 
 function begin(remembered: Remembered = {}): void {
-	const world = { docker: () => engine as Docker, nowMs: () => 1_000, era: () => era };
+	const world = {
+		docker: () => engine as Docker,
+		nowMs: () => nowMs,
+		era: () => era,
+		connections: async () => connections,
+		sleep: async () => {
+			await Bun.sleep(0);
+			nowMs += 250;
+		},
+	};
 	tasks = new Tasks(
 		{
 			...world,
 			save(next) {
 				saved = next;
 			},
+			images: { pulled: () => {}, makeRoom: async () => false },
+			files: {
+				async write({ id }) {
+					if (noFiles) return noFiles;
+					files.add(id);
+					return null;
+				},
+				async keepOnly(ids) {
+					for (const id of files) if (!ids.has(id)) files.delete(id);
+				},
+			},
+			registryAuth: async () => null,
+			ownRegistryAuth: "own",
 		},
 		remembered,
 	);
@@ -162,9 +201,68 @@ async function dies(name: string, ExitCode: number): Promise<void> {
 beforeEach(() => {
 	engine = new FakeEngine();
 	era = "era1";
+	noFiles = null;
+	files.clear();
+	nowMs = 1_000;
+	connections = 0;
 	begin();
 });
 afterEach(() => tasks.settled());
+
+describe("a task that is to stop", () => {
+	const attached = { ...one, attachments: [{ network: front, address: "10.0.1.2" }] };
+	const shutdown = { ...attached, desired: "shutdown", drainMs: 1e6 } as const;
+
+	test("is not told while somebody is connected", async () => {
+		await assign(attached);
+		connections = 2;
+		await tasks.assign(assignmentOf(shutdown), site);
+		for (let count = 0; count < 10; count++) await Bun.sleep(0);
+		expect(engine.log).not.toContain("stop web.1.t1");
+		connections = 0;
+		while (states()["t1"] !== "shutdown") await Bun.sleep(1);
+		expect(nowMs).toBeLessThan(1e6);
+		expect(engine.log).toContain("stop web.1.t1");
+	});
+
+	test("is told in the end", async () => {
+		await assign(attached);
+		connections = 2;
+		await tasks.assign(assignmentOf({ ...shutdown, drainMs: 5_000 }), site);
+		while (states()["t1"] !== "shutdown") await Bun.sleep(1);
+		expect(nowMs).toBeGreaterThanOrEqual(6_000);
+	});
+
+	test("and dies meanwhile, is waited for no longer", async () => {
+		await assign(attached);
+		connections = 2;
+		await tasks.assign(assignmentOf(shutdown), site);
+		await dies("web.1.t1", 1);
+		expect(states()).toEqual({ t1: "shutdown" });
+	});
+});
+
+test("a task that fails leaves its last lines, and whether its memory ran out", async () => {
+	await assign(one);
+	engine.output.push(frame(1, "starting\n"), frame(2, `boom\n${"x".repeat(999)}\n`));
+	await dies("web.1.t1", 3);
+	const [report] = tasks.take("all");
+	expect(report?.status).toMatchObject({ state: "failed", exitCode: 3 });
+	expect(report?.status.evidence).toEqual({
+		oomKilled: false,
+		health: "",
+		lines: ["starting", "boom", "x".repeat(400)],
+	});
+});
+
+function frame(fd: number, text: string): Uint8Array<ArrayBuffer> {
+	const payload = new TextEncoder().encode(text);
+	const framed = new Uint8Array(8 + payload.length);
+	framed[0] = fd;
+	new DataView(framed.buffer).setUint32(4, payload.length);
+	framed.set(payload, 8);
+	return framed;
+}
 
 describe("tasks", () => {
 	test("run, side by side", async () => {
@@ -173,6 +271,36 @@ describe("tasks", () => {
 			"web.1.t1",
 			"web.2.t2",
 		]);
+	});
+
+	test("have their secrets before they start, and again after a start of the machine", async () => {
+		noFiles = { kind: "waiting", error: "waiting for the content of secret pw" };
+		expect(await assign(one)).toEqual({ t1: "preparing" });
+		expect(engine.containers.size).toBe(0);
+		noFiles = null;
+		expect(await assign(one)).toEqual({ t1: "running" });
+		expect([...files]).toEqual(["t1"]);
+		// Memory is empty, and the container that is there looks for them.
+		files.clear();
+		era = "era2";
+		await dies("web.1.t1", 137);
+		expect([states(), [...files]]).toEqual([{ t1: "running" }, ["t1"]]);
+	});
+
+	test("whose template fails are rejected before there is a container", async () => {
+		noFiles = { kind: "rejected", error: "expanding secret pw failed: no such template field" };
+		expect(await assign(one)).toEqual({ t1: "rejected" });
+		expect(engine.containers.size).toBe(0);
+	});
+
+	test("that ended or went leave no file", async () => {
+		await assign(one, two);
+		expect([...files].sort()).toEqual(["t1", "t2"]);
+		await dies("web.1.t1", 1);
+		await tasks.sweep();
+		expect([...files]).toEqual(["t2"]);
+		await assign();
+		expect([...files]).toEqual([]);
 	});
 
 	test("one's pull does not hold up another", async () => {
@@ -268,6 +396,17 @@ describe("containers nobody asked for", () => {
 			"web.1.t3",
 			"web.1.t4",
 		]);
+		await assign();
+		expect(engine.containers.size).toBe(0);
+	});
+
+	test("those that the assignment names are kept, though nothing else of their service is here", async () => {
+		await assign(one);
+		await dies("web.1.t1", 0);
+		const ended = { cluster: "c1", networks: [], tasks: [], ended: [one.id] };
+		await tasks.assign(ended as unknown as Assignment, site);
+		await tasks.settled();
+		expect(engine.named("web.1.t1")?.Status).toBe("exited");
 		await assign();
 		expect(engine.containers.size).toBe(0);
 	});

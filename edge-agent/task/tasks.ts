@@ -11,7 +11,19 @@ import type { TaskStatus } from "../../model/task.ts";
 import { isTerminal } from "../../model/taskstate.ts";
 import type { Docker, DockerEvent } from "../host/docker.ts";
 import { label, type Site, slotOf } from "./container.ts";
-import { look, type Outcome, prepare, Registries, remove, start, stop } from "./controller.ts";
+import {
+	look,
+	type Outcome,
+	prepare,
+	Registries,
+	remove,
+	type Stock,
+	start,
+	stop,
+} from "./controller.ts";
+import { type DrainWorld, drainLookMs, isDraining } from "./drain.ts";
+import { gather } from "./evidence.ts";
+import type { TaskFiles } from "./files.ts";
 import { type Memory, type Said, type Seen, step, unseen } from "./step.ts";
 
 const keptPerService = 5;
@@ -19,10 +31,9 @@ const keptPerService = 5;
 /** More than any engine says; a report holds no longer texts. */
 const longestError = 4_000;
 
-export interface TasksWorld {
+export interface TasksWorld extends DrainWorld {
 	/** Undefined while the engine does not answer. */
 	docker(): Docker | undefined;
-	nowMs(): number;
 	/**
 	 * Changes when the machine was restarted, or the engine where that ends its containers: what has ended since,
 	 * ended with it.
@@ -30,6 +41,13 @@ export interface TasksWorld {
 	era(): string;
 	/** Keeps what is remembered of the tasks for the next start of the agent. */
 	save(remembered: Remembered): void;
+	readonly images: Stock;
+	/** Secrets and configs. */
+	readonly files: TaskFiles;
+	/** What the registry of the task's image wants to see, from the control plane. */
+	registryAuth(task: TaskId): Promise<string | null>;
+	/** And what this node's own registry wants to see. */
+	readonly ownRegistryAuth: string;
 }
 
 export type Remembered = Readonly<
@@ -43,6 +61,10 @@ interface Entry {
 	/** When it was last seen running. */
 	era: string;
 	trouble: Memory["trouble"];
+	/** Since when it is to stop; null while it is not. */
+	stopSinceMs: number | null;
+	/** A look at its last connections is due. */
+	draining: boolean;
 	/** A turn is being taken. */
 	busy: boolean;
 	/** Something happened since the turn looked. */
@@ -91,6 +113,7 @@ export class Tasks {
 			if (!entry) this.#entries.set(task.id, this.#begin(task));
 			else {
 				if (task.desired === "shutdown") for (const each of entry.preparing) each.abort();
+				if (task.desired === "shutdown") entry.stopSinceMs ??= this.#world.nowMs();
 				entry.task = task;
 			}
 		}
@@ -111,6 +134,7 @@ export class Tasks {
 			if (entry) entry.containerId = listed.Id;
 		}
 		for (const entry of this.#entries.values()) this.#turn(entry);
+		await this.#world.files.keepOnly(this.#alive());
 		for (const listed of this.#surplus()) this.#dismiss(docker, listed);
 	}
 
@@ -167,10 +191,18 @@ export class Tasks {
 			status,
 			era: known?.era ?? this.#world.era(),
 			trouble: null,
+			stopSinceMs: task.desired === "shutdown" ? this.#world.nowMs() : null,
+			draining: false,
 			busy: false,
 			again: false,
 			preparing: new Set(),
 		};
+	}
+
+	/** Tasks that may need their files yet. */
+	#alive(): Set<string> {
+		const alive = [...this.#entries].filter(([, { status }]) => !isTerminal(status.state));
+		return new Set(alive.map(([id]) => id));
 	}
 
 	#forget(id: TaskId): void {
@@ -217,7 +249,11 @@ export class Tasks {
 			interrupted,
 		});
 		if (seen.kind === "running") this.#ranIn(entry, era);
-		this.#say(entry, status);
+		const fails = status.state === "failed" && entry.status.state !== "failed";
+		if (fails && seen.kind !== "none") {
+			const { tty } = entry.task.template.container;
+			this.#say(entry, { ...status, evidence: await gather(docker, seen, tty) });
+		} else this.#say(entry, status);
 		if (action === "none") {
 			entry.trouble = null;
 			return;
@@ -242,10 +278,14 @@ export class Tasks {
 		switch (action) {
 			case "prepare": {
 				if (!this.#site) return { kind: "waiting", error: "no assignment yet" };
+				const problem = await this.#world.files.write(task, this.#site);
+				if (problem) return problem;
 				const abort = new AbortController();
 				entry.preparing.add(abort);
 				try {
-					return await prepare(docker, task, this.#site, this.#registries, abort.signal);
+					const { images, registryAuth, ownRegistryAuth } = this.#world;
+					const sources = { registries: this.#registries, images, registryAuth, ownRegistryAuth };
+					return await prepare(docker, task, this.#site, sources, abort.signal);
 				} finally {
 					entry.preparing.delete(abort);
 				}
@@ -253,11 +293,30 @@ export class Tasks {
 			case "start": {
 				const before = await this.#predecessor(docker, task);
 				if (before) return { kind: "waiting", error: `waiting for ${before} to stop` };
+				if (!this.#site) return { kind: "waiting", error: "no assignment yet" };
+				// Memory is empty after a start of the machine; the container still looks there.
+				const problem = await this.#world.files.write(task, this.#site);
+				if (problem) return problem;
 				return start(docker, containerId);
 			}
-			case "stop":
+			case "stop": {
+				const { stopSinceMs } = entry;
+				if (stopSinceMs !== null && (await isDraining(this.#world, task, stopSinceMs))) {
+					this.#lookAgain(entry);
+					return { kind: "waiting", error: "" };
+				}
 				return stop(docker, containerId, task);
+			}
 		}
+	}
+
+	#lookAgain(entry: Entry): void {
+		if (entry.draining) return;
+		entry.draining = true;
+		void this.#world.sleep(drainLookMs).then(() => {
+			entry.draining = false;
+			this.#turn(entry);
+		});
 	}
 
 	/**
@@ -326,7 +385,7 @@ export class Tasks {
 	/**
 	 * Containers of ours that nobody needs: of tasks that are not assigned, and ended ones but for the last of each
 	 * slot, which is kept for its log while we hear of its service; slots that were scaled away are such, too, so
-	 * there is a bound.
+	 * there is a bound. Those that the assignment tells us to keep are kept besides.
 	 */
 	#surplus(): Listed[] {
 		const services = servicesOf(this.#assignment);
@@ -334,6 +393,7 @@ export class Tasks {
 			const entry = this.#entryOf(listed);
 			return entry ? isTerminal(entry.status.state) : isEnded(listed);
 		});
+		const history: ReadonlySet<unknown> = new Set(this.#assignment?.ended);
 		const kept = new Set<string>();
 		const seats = new Set<string>();
 		const counts = new Map<string, number>();
@@ -341,6 +401,10 @@ export class Tasks {
 			const seat = listed.Labels[label.slot] ?? "";
 			const service = seat.split(":")[0] ?? "";
 			const ours = listed.Labels[label.cluster] === this.#assignment?.cluster;
+			if (ours && history.has(listed.Labels[label.task])) {
+				kept.add(listed.Id);
+				continue;
+			}
 			const count = counts.get(service) ?? 0;
 			if (!ours || seats.has(seat) || !services.has(service) || count >= keptPerService) continue;
 			seats.add(seat);

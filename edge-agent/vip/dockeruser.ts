@@ -8,7 +8,7 @@
 
 import { readFileSync } from "node:fs";
 import { bridgePrefix, meshInterface } from "../../model/mesh.ts";
-import { vxlanPort } from "../../model/protocol.ts";
+import { probePort, vxlanPort, watchPort } from "../../model/protocol.ts";
 import type { Exec } from "../host/exec.ts";
 import { publishedMark, relayedMark } from "./ruleset.ts";
 
@@ -36,8 +36,10 @@ function received(wireguardPort: number): readonly (readonly string[])[] {
 	return [
 		from("", "udp", wireguardPort),
 		from(meshInterface, "udp", vxlanPort),
+		from(meshInterface, "udp", watchPort),
 		["-i", meshInterface, "-p", "icmp", ...comment, "-j", "ACCEPT"],
 		...[meshInterface, `${bridgePrefix}+`].flatMap((name) => [
+			from(name, "udp", probePort),
 			from(name, "udp", 53),
 			from(name, "tcp", 53),
 		]),

@@ -1,0 +1,70 @@
+import { expect, test } from "bun:test";
+import { failureOf } from "./failure.ts";
+
+/** As engines 20.10, 26.1 and 28.5 said it. */
+test.each([
+	[
+		"a step of BuildKit",
+		[
+			"#5 [base 2/2] RUN true",
+			"#5 DONE 1.2s",
+			"#6 [stage-1 1/1] RUN echo about to fail; exit 3",
+			"#6 3.010 about to fail",
+			'#6 ERROR: process "/bin/sh -c echo about to fail; exit 3" did not complete successfully: exit code: 3',
+			"------",
+			'ERROR: failed to build: failed to solve: process "/bin/sh -c echo about to fail; exit 3" did not complete successfully: exit code: 3',
+		],
+		"[stage-1 1/1] RUN echo about to fail; exit 3: exit code 3",
+	],
+	[
+		"the same of 20.10",
+		[
+			"#6 [stage-1 1/1] RUN echo about to fail; exit 3",
+			"#6 sha256:26188b8c2796ce3ac545fa076dde07a309d2b88881a255edd2f6fd57fe015679",
+			"#6 ERROR: executor failed running [/bin/sh -c echo about to fail; exit 3]: exit code: 3",
+			"executor failed running [/bin/sh -c echo about to fail; exit 3]: exit code: 3",
+		],
+		"[stage-1 1/1] RUN echo about to fail; exit 3: exit code 3",
+	],
+	[
+		"the same of the classic builder",
+		[
+			"Step 4/4 : RUN echo about to fail; exit 3",
+			" ---> Running in e8e1542043a3",
+			"about to fail",
+			"The command '/bin/sh -c echo about to fail; exit 3' returned a non-zero code: 3",
+		],
+		"[4/4] RUN echo about to fail; exit 3: exit code 3",
+	],
+	[
+		"a file that is not there",
+		["#5 [2/2] COPY nothere /x", '#5 ERROR: "/nothere" not found: not found', "------"],
+		'[2/2] COPY nothere /x: "/nothere" not found: not found',
+	],
+	[
+		"a base image that is not to be had",
+		[
+			"#2 [internal] load metadata for docker.io/lab/none:1",
+			"#2 ERROR: failed to do request: Head: dial tcp: connection refused",
+		],
+		"load metadata for docker.io/lab/none:1: failed to do request: Head: dial tcp: connection refused",
+	],
+	[
+		"a Dockerfile that is none",
+		[
+			"#1 DONE 0.3s",
+			"ERROR: failed to build: failed to solve: dockerfile parse error on line 1: unknown instruction: FRO (did you mean FROM?)",
+		],
+		"dockerfile parse error on line 1: unknown instruction: FRO (did you mean FROM?)",
+	],
+	[
+		"a disk that is full",
+		[
+			"#5 [2/2] RUN make",
+			"#5 3.1 cc: write: No space left on device",
+			"#5 ERROR: process: exit code: 1",
+		],
+		"[2/2] RUN make: the disk of Docker is full: docker builder prune, or docker system prune, makes room",
+	],
+	["nothing at all", [], "exit 1"],
+])("%s", (_name, said, sentence) => expect(failureOf(said, 1)).toBe(sentence));
