@@ -4,21 +4,24 @@
 // more happens.
 
 import { assign } from "../control-plane/manager/assign.ts";
-import { plan, planAfter } from "../control-plane/manager/plan.ts";
+import { firstRun, runAfterUpdate } from "../control-plane/manager/orchestrator/run.ts";
+import { type Planner, plan, planAfter } from "../control-plane/manager/plan.ts";
 import { cluster, service } from "../control-plane/manager/scheduler/schedule.test-data.ts";
 import type { Change, Moment, Plan, Scope } from "../model/change.ts";
 import type { NetworkId, NodeId, ServiceId } from "../model/id.ts";
 import { must } from "../model/invariant.ts";
 import type { Network } from "../model/network.ts";
 import type { Node } from "../model/node.ts";
-import type { PortSpec, Service, ServiceSpec, TaskTemplate } from "../model/service.ts";
+import type { Mode, PortSpec, Service, ServiceSpec, TaskTemplate } from "../model/service.ts";
 import { Facts } from "../model/snapshot.ts";
 import type { Task, TaskStatus } from "../model/task.ts";
 import { isTerminal, type TaskState } from "../model/taskstate.ts";
 
 export interface Words {
 	readonly replicas?: number;
-	readonly mode?: "replicated" | "global";
+	/** Of jobs, `replicas` is how many completions, and `concurrent` how many at once (all). */
+	readonly mode?: "replicated" | "global" | "replicated-job" | "global-job";
+	readonly concurrent?: number;
 	readonly networks?: readonly string[];
 	readonly ports?: readonly Partial<PortSpec>[];
 	readonly template?: Partial<TaskTemplate>;
@@ -38,7 +41,10 @@ export class Little {
 	#ids = 0;
 	wakeAtMs: number | null = null;
 
-	constructor(nodes = 0) {
+	readonly #planner: Planner;
+
+	constructor(nodes = 0, planner: Planner = { plan, planAfter }) {
+		this.#planner = planner;
 		this.facts = new Facts({ ...cluster(), createdMs: this.nowMs });
 		this.network("ingress", { ingress: true });
 		for (let index = 1; index <= nodes; index++) this.join(index);
@@ -54,14 +60,14 @@ export class Little {
 
 	/** A user's changes, landed with what the planner makes of them. */
 	commit(changes: readonly Change[], scope: Scope = "all"): Plan {
-		const planned = planAfter(this.facts, changes, this.moment(), scope);
+		const planned = this.#planner.planAfter(this.facts, changes, this.moment(), scope);
 		this.#land([...changes, ...planned.changes], planned);
 		return planned;
 	}
 
 	/** Plans and lands. */
 	plan(scope: Scope = "all"): Plan {
-		const planned = plan(this.facts, this.moment(), scope);
+		const planned = this.#planner.plan(this.facts, this.moment(), scope);
 		this.#land(planned.changes, planned);
 		return planned;
 	}
@@ -123,6 +129,7 @@ export class Little {
 			templateVersion: known.templateVersion + (isNew ? 1 : 0),
 			previous: { spec: known.spec, document: known.document },
 			updateStatus: null,
+			...jobAfter(known, spec, this.nowMs),
 			updatedMs: this.nowMs,
 		};
 		this.commit([
@@ -153,7 +160,11 @@ export class Little {
 	}
 
 	service(name: string): Service {
-		return must(this.facts.services.get(serviceId(name)), `service ${name}`);
+		return must(this.#named(name), `service ${name}`);
+	}
+
+	#named(name: string): Service | undefined {
+		return [...this.facts.services.values()].find(({ spec }) => spec.name === name);
 	}
 
 	node(index: number): Node {
@@ -162,7 +173,7 @@ export class Little {
 
 	/** By slot, then age. */
 	tasks(name: string): Task[] {
-		return [...this.facts.tasksOfService(serviceId(name)).values()].sort(
+		return [...this.facts.tasksOfService(this.#named(name)?.id ?? serviceId(name)).values()].sort(
 			(a, b) => a.slot - b.slot || a.generation - b.generation,
 		);
 	}
@@ -280,22 +291,28 @@ export function newService(name: string, words: Words, nowMs: number): Service {
 		mode: "ingress" as const,
 		...port,
 	}));
+	const spec = { ...made.spec, mode: modeOf(words), ports, ...words.spec };
+	const job = firstRun(spec, nowMs);
 	return {
 		...made,
 		id: serviceId(name),
-		spec: {
-			...made.spec,
-			mode:
-				words.mode === "global"
-					? { kind: "global" }
-					: { kind: "replicated", replicas: words.replicas ?? 1 },
-			ports,
-			...words.spec,
-		},
+		spec,
+		...(job && { job }),
 		ports,
 		createdMs: nowMs,
 		updatedMs: nowMs,
 	};
+}
+
+function modeOf({ mode = "replicated", replicas = 1, concurrent = replicas }: Words): Mode {
+	if (mode === "replicated") return { kind: mode, replicas };
+	if (mode !== "replicated-job") return { kind: mode };
+	return { kind: mode, totalCompletions: replicas, maxConcurrent: concurrent };
+}
+
+function jobAfter(known: Service, spec: ServiceSpec, nowMs: number): Pick<Service, "job"> {
+	const job = runAfterUpdate(known, spec, nowMs);
+	return job ? { job } : {};
 }
 
 export function templateOf({ id, templateVersion, spec }: Service) {
@@ -341,10 +358,12 @@ export function newNode(
 			problems: [],
 			...words,
 		},
+		said: { start: 0, count: 0 },
 		attached: [],
 		appliedRevision: 0,
 		appliedHash: "",
 		leaseUntilMs: nowMs + 15_000,
 		unreachable: [],
+		images: [],
 	};
 }

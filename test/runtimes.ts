@@ -11,10 +11,20 @@ const root = join(import.meta.dir, "..");
 /** A poll is held for a third of it: long enough to tell a held one, short enough not to wait for. */
 const nodeTimeoutMs = "3000";
 
+/** The master key, at the edge. */
+export const testKey = "a key for tests";
+
+/** The owner's, at the edge. */
+export const testToken = "skein-test-token";
+
+export type Settings = Readonly<Record<string, string>>;
+
 export interface Runtime {
 	readonly url: string;
 	/** The owner's. */
 	readonly token: string;
+	/** Docker's, on the machine that it runs on; the edge runs on none. */
+	readonly socket?: string;
 	/** Lets a minute pass, as far as the runtime's cron is concerned. */
 	cron(): Promise<void>;
 	stop(): Promise<void>;
@@ -23,11 +33,14 @@ export interface Runtime {
 export const runtimes: readonly {
 	readonly name: string;
 	readonly there: boolean;
-	start(): Promise<Runtime>;
+	/** Reached over the network alone. */
+	readonly hosted: boolean;
+	/** With these settings besides. */
+	start(settings?: Settings): Promise<Runtime>;
 }[] = [
-	{ name: "Bun over a file", there: true, start: () => startBun({}) },
-	{ name: "Bun over a libSQL server", there: hasSqld, start: startBunOverSqld },
-	{ name: "workerd over a libSQL server", there: hasSqld, start: startWorkerd },
+	{ name: "Bun over a file", there: true, hosted: false, start: (env = {}) => startBun({ env }) },
+	{ name: "Bun over a libSQL server", there: hasSqld, hosted: false, start: startBunOverSqld },
+	{ name: "workerd over a libSQL server", there: hasSqld, hosted: true, start: startWorkerd },
 ];
 
 export interface BunProcess extends Runtime {
@@ -40,7 +53,7 @@ export interface BunProcess extends Runtime {
 /** As `npm start` does, on an address of its own. With `data` given it is the caller's to remove. */
 export async function startBun(options: {
 	readonly data?: string;
-	readonly env?: Readonly<Record<string, string>>;
+	readonly env?: Settings;
 }): Promise<BunProcess> {
 	const data = options.data ?? (await mkdtemp(join(tmpdir(), "skein-run-")));
 	const socket = join(data, "skein.sock");
@@ -90,9 +103,10 @@ export async function startBun(options: {
 	};
 }
 
-async function startBunOverSqld(): Promise<Runtime> {
+async function startBunOverSqld(settings: Settings = {}): Promise<Runtime> {
 	const database = await startSqld();
-	const bun = await orStop(database, startBun({ env: { SKEIN_DATABASE_URL: database.url } }));
+	const env = { SKEIN_DATABASE_URL: database.url, ...settings };
+	const bun = await orStop(database, startBun({ env }));
 	return {
 		...bun,
 		async stop() {
@@ -102,11 +116,11 @@ async function startBunOverSqld(): Promise<Runtime> {
 	};
 }
 
-async function startWorkerd(): Promise<Runtime> {
+async function startWorkerd(settings: Settings = {}): Promise<Runtime> {
 	const database = await startSqld();
 	return orStop(
 		database,
-		startWorkerOver(database, () => database.stop()),
+		startWorkerOver(database, () => database.stop(), settings),
 	);
 }
 
@@ -126,37 +140,41 @@ async function orStop<Started>(
 export async function startWorkerOver(
 	database: Pick<TestDatabase, "url">,
 	stopped: () => Promise<void> = async () => undefined,
-	bindings: Readonly<Record<string, string>> = {},
+	bindings: Settings = {},
+	listen: { readonly host: string; readonly port?: number } = { host: "127.0.0.1" },
 ): Promise<Runtime> {
 	const folder = await mkdtemp(join(tmpdir(), "skein-worker-"));
 	const built = await Bun.build({
 		entrypoints: [join(root, "control-plane/worker.ts")],
 		target: "browser",
 		conditions: ["workerd"],
+		external: ["cloudflare:workers", "node:*"],
 		outdir: folder,
 	});
 	if (!built.success) throw new AggregateError(built.logs, "the worker does not build");
-	const token = "skein-test-token";
-	const port = await freePort();
+	const token = testToken;
+	const { host, port = await freePort() } = listen;
 	const miniflare = new Miniflare({
-		modules: true,
+		modules: [{ type: "ESModule", path: join(folder, "worker.js") }],
 		modulesRoot: folder,
-		scriptPath: join(folder, "worker.js"),
 		compatibilityDate: "2026-04-01",
+		compatibilityFlags: ["enable_request_signal", "request_signal_passthrough", "nodejs_compat"],
+		durableObjects: { CLUSTER: { className: "ClusterObject", useSQLite: true } },
 		cf: false,
-		host: "127.0.0.1",
+		host,
 		port,
 		bindings: {
 			SKEIN_DATABASE_URL: database.url,
-			SKEIN_KEY: "a key for tests",
+			SKEIN_KEY: testKey,
 			SKEIN_TOKEN: token,
+			SKEIN_LOG: "plain",
 			SKEIN_NODE_TIMEOUT_MS: nodeTimeoutMs,
 			...bindings,
 		},
 	});
 	await miniflare.ready;
 	return {
-		url: `http://127.0.0.1:${port}`,
+		url: `http://${host}:${port}`,
 		token,
 		async cron() {
 			const worker = await miniflare.getWorker();

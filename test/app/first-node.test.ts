@@ -1,11 +1,12 @@
 // The end of `npm start`, as far as it goes without making this machine a node.
 
 import { afterAll, beforeAll, expect, test } from "bun:test";
-import { importServerKey } from "../../control-plane/accounts/tokens.ts";
+import { importMasterKeys } from "../../control-plane/accounts/master.ts";
 import { hostClusters } from "../../control-plane/clusters.ts";
 import { type FirstNode, makeFirstNode, nextSteps } from "../../control-plane/first-node.ts";
-import { openAccounts } from "../../control-plane/store/accounts.ts";
 import type { Database } from "../../control-plane/store/client.ts";
+import { openDirectory } from "../../control-plane/store/directory.ts";
+import { openShards } from "../../control-plane/store/shards.ts";
 import { startFile, type TestDatabase } from "../store/databases.ts";
 import { testPlanner, testWorld } from "../store/planner.ts";
 
@@ -22,9 +23,9 @@ afterAll(async () => {
 
 async function firstNode(): Promise<FirstNode & { readonly said: string[] }> {
 	const hosted = hostClusters({
-		database,
-		accounts: openAccounts(database),
-		key: await importServerKey("a key"),
+		directory: openDirectory(database),
+		shards: openShards(database, []),
+		masters: await importMasterKeys("a key"),
 		world: testWorld(testPlanner()),
 		snapshots: new Map(),
 		meshRange: "10.200.0.0/16",

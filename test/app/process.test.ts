@@ -179,6 +179,65 @@ test.skipIf(!hasSqld)(
 );
 
 test.skipIf(!hasSqld)(
+	"two releases on one database server: every agent goes to the newer one's program, whichever it asks, and stays",
+	async () => {
+		const database = await startSqld();
+		cleanups.push(() => database.stop());
+		const folder = await newFolder();
+		const release = async (version: string, data?: string) => {
+			const file = join(folder, `${version}.js`);
+			await Bun.write(file, `console.log("${version}");\n`);
+			const env = {
+				SKEIN_DATABASE_URL: database.url,
+				SKEIN_KEY: "one key for both",
+				SKEIN_AGENT_FILE: file,
+				SKEIN_AGENT_SOAK_MS: "300",
+			};
+			return start({ env, ...(data !== undefined && { data }) });
+		};
+		const oldData = await newFolder();
+		let old = await release("0.1.0", oldData);
+		const program = async (at: BunProcess) => {
+			const reply = await fetch(`${at.url}/install/agent.js`);
+			return new Bun.CryptoHasher("sha256").update(await reply.bytes()).digest("hex");
+		};
+		const first = await program(old);
+		const token = await workerToken(old);
+		const nodes = await Promise.all(
+			[1, 2, 3].map(async (n) => {
+				const description = describeMachine(n, { agentProgram: { sha256: first } });
+				const agent = await joinAgent(old.url, token, description);
+				return { agent, description, runs: first, went: [] as string[] };
+			}),
+		);
+		const newer = await release("0.2.0");
+		const next = await program(newer);
+
+		/** As the real one does, whose requests come to either: loads what it is told to, and goes there if it is that. */
+		const turn = async (node: (typeof nodes)[number], at: BunProcess) => {
+			const agent = agentOf(at.url, node.agent);
+			const told = (await agent.poll()).assignment?.agent?.sha256;
+			if (told && told !== node.runs && (await program(at)) === told) {
+				node.runs = told;
+				node.went.push(told);
+			}
+			const agentProgram = { sha256: node.runs };
+			await agent.report({ description: { ...node.description, agentProgram } });
+		};
+		const everybody = async () => {
+			for (const at of [old, newer]) await Promise.all(nodes.map((node) => turn(node, at)));
+		};
+		while (nodes.some(({ runs }) => runs !== next)) await everybody();
+		old.process.kill("SIGTERM");
+		await old.process.exited;
+		old = await release("0.1.0", oldData);
+		for (let times = 0; times < 3; times++) await everybody();
+		expect(nodes.map(({ went }) => went)).toEqual([[next], [next], [next]]);
+	},
+	60_000,
+);
+
+test.skipIf(!hasSqld)(
 	"a database that is away for a while is waited for, in words, and nothing is lost",
 	async () => {
 		const database = await startSqld();
@@ -199,3 +258,32 @@ test.skipIf(!hasSqld)(
 	},
 	60_000,
 );
+
+test("behind a proxy that is trusted, the audit log and limits are about its clients; before it, headers say nothing", async () => {
+	const addressesSeen = async (env: Record<string, string>) => {
+		const at = await start({ env });
+		const forwarded = { "X-Forwarded-For": "198.51.100.1, 203.0.113.9" };
+		const made = await ask(at, "/api/tokens", {
+			method: "POST",
+			headers: forwarded,
+			body: JSON.stringify({ name: "ci" }),
+		});
+		expect(made.status).toBe(201);
+		const wrong = { method: "POST", body: JSON.stringify({ email: "a@b.c", password: "wrong" }) };
+		const statuses = new Set<number>();
+		for (let times = 0; times < 25; times++) {
+			const headers = { "X-Forwarded-For": `203.0.113.${times}` };
+			statuses.add((await ask(at, "/api/auth/sign-in/email", { ...wrong, headers })).status);
+		}
+		const { entries } = (await (await ask(at, "/api/audit")).json()) as {
+			entries: { action: string; from: { address: string } }[];
+		};
+		const found = entries.find(({ action }) => action === "POST /api/tokens");
+		return { address: found?.from.address, isLimited: statuses.has(429) };
+	};
+	expect(await addressesSeen({ SKEIN_TRUSTED_PROXY: "127.0.0.0/8" })).toEqual({
+		address: "203.0.113.9",
+		isLimited: false,
+	});
+	expect(await addressesSeen({})).toEqual({ address: "127.0.0.1", isLimited: true });
+}, 60_000);

@@ -93,11 +93,12 @@ for (const { name, there, start } of runtimes) {
 				(reply) => backendsAt(reply, "mynet").length === 6,
 			);
 
-			// Both ends of a log meet in one process, which the edge has not.
-			if (!name.startsWith("workerd")) {
-				const log = await ask("/services/web/logs?stdout=1&tail=all");
-				expect((await log.text()).match(/hello from /g)).toHaveLength(6);
-			}
+			const listed = await json<{ Names: string[] }[]>("/containers/json?all=1");
+			expect(listed.length).toBe(6);
+			const log = await (await ask("/services/web/logs?stdout=1&tail=all")).text();
+			expect(log.match(/hello from /g)).toHaveLength(6);
+			const oneLog = await ask("/containers/web.1/logs?stdout=1");
+			expect(await oneLog.text()).toContain("hello from ");
 
 			twoOff.abort();
 			const moved = await until(

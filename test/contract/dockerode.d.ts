@@ -11,6 +11,16 @@ declare module "dockerode" {
 		remove(): Promise<void>;
 	}
 
+	export interface Exec {
+		start(options: object): Promise<NodeJS.ReadWriteStream>;
+		inspect(): Promise<Json>;
+	}
+
+	export interface Container {
+		inspect(): Promise<Json>;
+		exec(options: object): Promise<Exec>;
+	}
+
 	class Docker {
 		constructor(options: { readonly socketPath: string });
 		version(): Promise<Json>;
@@ -21,6 +31,8 @@ declare module "dockerode" {
 		listServices(options?: object): Promise<Json[]>;
 		listTasks(options?: object): Promise<Json[]>;
 		listNodes(): Promise<Json[]>;
+		listContainers(options?: object): Promise<Json[]>;
+		getContainer(id: string): Container;
 		listNetworks(options?: object): Promise<Json[]>;
 		getEvents(options?: object): Promise<NodeJS.ReadableStream & { destroy(): void }>;
 	}

@@ -2,9 +2,9 @@
 // Docker's schema on the way.
 
 import { afterEach, describe, expect, test } from "bun:test";
-import type { DoorEnv } from "../../control-plane/cluster.ts";
+import type { AskNode } from "../../control-plane/cluster.ts";
 import type { ServiceId } from "../../model/id.ts";
-import { type Door, openDoor } from "./door.ts";
+import { answering, type Door, openDoor } from "./door.ts";
 
 let door: Door;
 afterEach(() => {
@@ -58,7 +58,7 @@ describe("every request", () => {
 		["GET", "/nope"],
 		["PUT", "/services"],
 		["GET", "/v1.41/nope/at/all"],
-		["POST", "/exec/abc/start"],
+		["POST", "/session"],
 	])("%s %s is no page of ours", async (method, path) => {
 		door = await openDoor();
 		const { status, body, headers } = await door.ask(method, path);
@@ -179,6 +179,30 @@ describe("services that are refused", () => {
 			"EndpointSpec: invalid target port 0: 1 to 65535",
 		],
 		[
+			"a generic resource by name",
+			web(
+				{},
+				{
+					Resources: {
+						Reservations: {
+							GenericResources: [{ NamedResourceSpec: { Kind: "gpu", Value: "a" } }],
+						},
+					},
+				},
+			),
+			'invalid Reservations.GenericResources: "gpu=a": a kind and how many of it, as in "gpu=2"',
+		],
+		[
+			"an order of rebalancing that there is not",
+			web({ Labels: { "skein.rebalance": "yes" } }),
+			'label skein.rebalance: "yes": start-first (no gap, another address) or stop-first (a gap, the same address)',
+		],
+		[
+			"rebalancing where nothing can move",
+			web({ Labels: { "skein.rebalance": "stop-first" }, Mode: { Global: {} } }),
+			"label skein.rebalance: only replicated services can be rebalanced",
+		],
+		[
 			"a constraint without an operator",
 			web({}, { Placement: { Constraints: ["node.role"] } }),
 			"constraint expected one operator from ==, !=",
@@ -234,7 +258,7 @@ describe("services that are refused", () => {
 		],
 		[
 			"a secret",
-			web({}, {}, { Secrets: [{ SecretName: "pw", SecretID: "x" }] }),
+			web({}, {}, { Secrets: [{ SecretName: "pw", SecretID: "x", File: { Name: "pw" } }] }),
 			"secret not found: pw",
 		],
 		[
@@ -263,7 +287,45 @@ describe("services that are refused", () => {
 			"network nope not found",
 		],
 		["an empty spec", {}, 400, "mismatched Runtime and *Spec fields"],
-		["a job", web({ Mode: { ReplicatedJob: {} } }), 501, "jobs are not supported"],
+		[
+			"a job with an update config",
+			web({ Mode: { ReplicatedJob: {} }, UpdateConfig: { Parallelism: 1 } }),
+			400,
+			"Jobs may not have an update config",
+		],
+		[
+			"a job of which none may run",
+			web({ Mode: { ReplicatedJob: { TotalCompletions: 2, MaxConcurrent: 0 } } }),
+			400,
+			"Mode.ReplicatedJob.MaxConcurrent is 0",
+		],
+		[
+			"two modes at once",
+			web({ Mode: { GlobalJob: {}, Global: {} } }),
+			400,
+			"must specify only one service mode",
+		],
+		[
+			"a schedule that is none",
+			web({ Mode: { GlobalJob: {} }, Labels: { "skein.schedule": "whenever" } }),
+			400,
+			'label skein.schedule: "whenever" is no schedule',
+		],
+		[
+			"a schedule in a time zone that is none",
+			web({
+				Mode: { GlobalJob: {} },
+				Labels: { "skein.schedule": "@daily", "skein.schedule.timezone": "Mars/Base" },
+			}),
+			400,
+			'label skein.schedule.timezone: "Mars/Base" is no time zone',
+		],
+		[
+			"a schedule for what is no job",
+			web({ Labels: { "skein.schedule": "@daily" } }),
+			400,
+			"label skein.schedule is for jobs: use --mode replicated-job or --mode global-job",
+		],
 		[
 			"a plugin",
 			{ Name: "p", TaskTemplate: { PluginSpec: {}, Runtime: "plugin" } },
@@ -951,10 +1013,11 @@ describe("logs", () => {
 		}
 		return found;
 	};
-	const readTask: DoorEnv["Variables"]["readTask"] = async (node, asked) => {
+	const askNode: AskNode = async (node, { asked }) => {
 		if (node === gone) throw new Error("the node did not answer within 10 s");
-		if (asked.tail === "1") return new Response(new Uint8Array(line(1, "last\n"))).body as never;
-		return new Response(new Uint8Array([...line(1, "one\n"), ...line(2, "two\n")])).body as never;
+		if (asked.kind !== "logs") throw new Error(`nobody asks for ${asked.kind} here`);
+		const last = asked.tail === "1";
+		return answering(last ? line(1, "last\n") : [...line(1, "one\n"), ...line(2, "two\n")]);
 	};
 	let gone = "";
 	const read = async (query: string, path = "/services/web/logs") => {
@@ -966,7 +1029,7 @@ describe("logs", () => {
 	};
 
 	test("of all tasks, each line said whose it is, and a node that is gone costs only its own", async () => {
-		door = await openDoor({ nodes: ["h1", "h2"], readTask });
+		door = await openDoor({ nodes: ["h1", "h2"], askNode });
 		await door.ask("POST", "/services/create", web());
 		await door.settle();
 		const [one, two] = [...door.cluster().facts.tasks.values()];
@@ -992,7 +1055,7 @@ describe("logs", () => {
 	test("of a terminal come as they are", async () => {
 		door = await openDoor({
 			nodes: ["h1"],
-			readTask: async () => new Response("raw bytes").body as never,
+			askNode: async () => answering([...Buffer.from("raw bytes")]),
 		});
 		await door.ask("POST", "/services/create", web({ Mode: { Global: {} } }, {}, { TTY: true }));
 		await door.settle();

@@ -2,7 +2,7 @@
 
 import { expect } from "bun:test";
 import { Hono } from "hono";
-import type { DoorEnv } from "../../control-plane/cluster.ts";
+import type { AskNode, DoorEnv, NodeAnswer } from "../../control-plane/cluster.ts";
 import type { EngineDeps } from "../../control-plane/engine/door.ts";
 import { engine } from "../../control-plane/engine/router.ts";
 import { FakeAgents, type MemoryCluster, MemoryClusters } from "../memory-cluster.ts";
@@ -39,7 +39,7 @@ export async function openDoor(
 		readonly via?: "socket" | "tcp";
 		readonly insecureRegistries?: readonly string[];
 		readonly fetch?: EngineDeps["fetch"];
-		readonly readTask?: DoorEnv["Variables"]["readTask"];
+		readonly askNode?: AskNode;
 	} = {},
 ): Promise<Door> {
 	const clusters = new MemoryClusters();
@@ -49,9 +49,11 @@ export async function openDoor(
 	app.use("*", async (c, next) => {
 		c.set("cluster", clusters.current);
 		c.set("clusters", clusters);
+		c.set("mayAdmit", true);
 		c.set("via", options.via ?? "socket");
 		c.set("publicUrl", "http://192.0.2.1:8787");
-		c.set("readTask", options.readTask ?? (() => Promise.reject(new Error("nobody answers"))));
+		c.set("askNode", options.askNode ?? (() => Promise.reject(new Error("nobody answers"))));
+		c.set("stdin", (c.env as { stdin?: ReadableStream<Uint8Array> } | undefined)?.stdin);
 		await next();
 	});
 	app.route(
@@ -115,5 +117,21 @@ export async function openDoor(
 			agents?.close();
 			clusters.current?.close();
 		},
+	};
+}
+
+/** What an engine says, as a node's answer. */
+export function answering(
+	bytes: readonly number[] | object,
+	head: Partial<NodeAnswer> = {},
+): NodeAnswer {
+	const isBytes = Array.isArray(bytes) && typeof (bytes[0] ?? 0) === "number";
+	const body = isBytes ? new Uint8Array(bytes) : JSON.stringify(bytes);
+	return {
+		status: 200,
+		type: isBytes ? "application/vnd.docker.multiplexed-stream" : "application/json",
+		body: new Blob([body]).stream(),
+		over: Promise.resolve(),
+		...head,
 	};
 }

@@ -59,7 +59,7 @@ export class Rosetta {
 
 	/** The beginning of an id stands for the whole in paths. */
 	#prefixes(url: string): string {
-		return url.replace(/(?<=\/)[0-9a-z]{8,24}(?=$|[/?])/g, (short) => {
+		return url.replace(/(?<=\/)[0-9a-z]{5,24}(?=$|[/?])/g, (short) => {
 			const [, ours = short] = [...this.#ids].find(([theirs]) => theirs.startsWith(short)) ?? [];
 			return ours.slice(0, short.length);
 		});
@@ -68,7 +68,7 @@ export class Rosetta {
 	/** A version that nobody showed is stale on purpose: it has to be refused here too. */
 	url(url: string): string {
 		const [, asked = ""] =
-			/\/(?:services|nodes)\/([^/?]+)\/update|\/(swarm)\/update/.exec(url) ?? [];
+			/\/(?:services|nodes|secrets|configs)\/([^/?]+)\/update|\/(swarm)\/update/.exec(url) ?? [];
 		const of = url.includes("/swarm/") ? "default" : asked;
 		const versioned = url.replace(
 			/([?&]version=)(\d+)/,
@@ -94,18 +94,12 @@ function indexOf(object: Record<string, unknown>): number | undefined {
 	return isRecord(version) && typeof version["Index"] === "number" ? version["Index"] : undefined;
 }
 
-/** There are no secrets and configs yet, so specs that use some are replayed without. */
-export function withoutSecrets(value: unknown): unknown {
-	if (Array.isArray(value)) return value.map(withoutSecrets);
-	if (!isRecord(value)) return value;
-	const kept = Object.entries(value).filter(([key]) => key !== "Secrets" && key !== "Configs");
-	return Object.fromEntries(kept.map(([key, inner]) => [key, withoutSecrets(inner)]));
-}
-
 /** Where two answers differ, as `path: theirs → ours`. Versions and times are anybody's. */
 export function differences(theirs: unknown, ours: unknown, path = ""): string[] {
 	if (
-		/\.(Version\.Index|CreatedAt|UpdatedAt|Created|Timestamp|StartedAt|CompletedAt)$/.test(path)
+		/\.(Version\.Index|CreatedAt|UpdatedAt|Created|Timestamp|StartedAt|CompletedAt|LastExecution)$/.test(
+			path,
+		)
 	) {
 		return typeof theirs === typeof ours ? [] : [`${path}: ${show(theirs)} → ${show(ours)}`];
 	}

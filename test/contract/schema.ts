@@ -58,7 +58,8 @@ export function complaints(
 	if (!validate || validate(body)) return [];
 	return (validate.errors ?? [])
 		.map(({ instancePath, message }) => `${instancePath}: ${message}`)
-		.filter((complaint) => !behind.some((known) => known.test(complaint)));
+		.filter((complaint) => !behind.some((known) => known.test(complaint)))
+		.filter((complaint) => !behindAt.some((known) => known.test(`${pattern}${complaint}`)));
 }
 
 /** What dockerd itself answers, and its clients expect, against the schema. */
@@ -66,6 +67,12 @@ const behind = [
 	/^\/Warnings: must be (array|null)$|^\/Warnings: must match a schema in anyOf$/,
 	// The schema knows only `updating`, `paused` and `completed`.
 	/\/UpdateStatus\/State: must be equal to one of the allowed values$/,
+];
+
+/** The same, of one route. */
+const behindAt = [
+	// dockerd says `ID` here, as it does for services.
+	/^\/(secrets|configs)\/create: must have required property 'Id'$/,
 ];
 
 /** Whether Docker has that request, and that status among its answers. */

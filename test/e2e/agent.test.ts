@@ -302,8 +302,10 @@ describe.skipIf(Boolean(reason))("the agent", () => {
 
 	test("sends logs to whoever asks", async () => {
 		const options = { stdout: true, stderr: true, follow: false, timestamps: false };
-		const asked = { id: "s1", task: "web1", containerId: "web.1.web1", ...options };
-		await ask("/stream/h1", { ...asked, tail: "all", since: "", until: "" });
+		const more = { tail: "all", since: "", until: "", details: false };
+		const asked = { kind: "logs", ...options, ...more };
+		const request = { id: "s1", task: "web1", containerId: "web.1.web1", sends: false, asked };
+		await ask("/stream/h1", request);
 		await until("the log is here", async () => (await seen("h1")).streams["s1"] !== undefined);
 		expect((await seen("h1")).streams["s1"]).toContain("out\n");
 		expect((await seen("h1")).streams["s1"]).toContain("err\n");

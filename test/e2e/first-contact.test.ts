@@ -134,8 +134,8 @@ describe.skipIf(Boolean(reason))("first contact", () => {
 		const started = npmStart({}, ["setsid"]);
 		await until("it is at work", async () => started.said().includes("skein: loading"));
 		process.kill(-started.process.pid, "SIGINT");
-		expect(await started.process.exited).toBe(0);
-		expect(started.said()).not.toMatch(/error|not made|ready/i);
+		expect([await started.process.exited, started.said()]).toEqual([0, expect.any(String)]);
+		expect(started.said()).not.toMatch(/error|not made|no node yet|ready/i);
 		expect(lastLine(started.said())).toBe("ended; what runs on the nodes goes on running");
 	}, 60_000);
 
@@ -219,7 +219,9 @@ describe.skipIf(Boolean(reason))("first contact", () => {
 		expect(running?.said()).toContain("this machine is a node of the cluster, and ready");
 		expect(await nodeIds()).toBe(nodeId);
 		expect(await containers()).toBe(container);
-		expect(await type(curl)).toBe("skein nginx\n");
+		// A slow machine was away for so long that its task was taken out of service.
+		const answer = async () => (await h1.exec(["sh", "-c", curl])).stdout;
+		await until("its port answers", async () => (await answer()) === "skein nginx\n");
 		expect(await end()).toBe(0);
 	}, 120_000);
 

@@ -35,6 +35,8 @@ http {
 	include /etc/nginx/mime.types;
 	access_log /dev/stdout;
 	keepalive_timeout 65;
+	# A kept connection ends now and then, announced: so that clients of a task that leaves go elsewhere in time.
+	keepalive_requests 100;
 	server {
 		listen 80;
 		root /usr/share/nginx/html;

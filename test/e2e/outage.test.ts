@@ -5,7 +5,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { labAvailable } from "../lab/available.ts";
 import type { LabNode } from "../lab/node.ts";
-import { startCluster, type TestCluster, until } from "./cluster.ts";
+import { startCluster, type TestCluster, threeEngines, until } from "./cluster.ts";
 
 const reason = labAvailable();
 if (reason) console.log(`skipped: ${reason}`);
@@ -33,11 +33,7 @@ describe.skipIf(Boolean(reason))("outages", () => {
 
 	beforeAll(async () => {
 		cluster = await startCluster({
-			nodes: [
-				{ name: "h1", suite: "bookworm" },
-				{ name: "h2", suite: "sid" },
-				{ name: "h3", suite: "trixie" },
-			],
+			nodes: threeEngines,
 		});
 		nodes = cluster.lab.nodes;
 		await cluster.docker("network create -d overlay --attachable net");
@@ -55,11 +51,7 @@ describe.skipIf(Boolean(reason))("outages", () => {
 		await cluster?.stop();
 	}, 60_000);
 
-	const node = (name: string) => {
-		const found = nodes.find((each) => each.name === name);
-		if (!found) throw new Error(`no node ${name}`);
-		return found;
-	};
+	const node = (name: string) => cluster.lab.node(name);
 	const containers = async (on: LabNode, service: string) =>
 		(
 			await on.exec(["docker", "ps", "-q", "-f", `label=com.docker.swarm.service.name=${service}`])

@@ -2,13 +2,15 @@
 // join, hands out the assignments it was given by hand, and keeps what is reported.
 //
 // Run inside the lab, where the nodes reach it: stand-in.ts TCP-ADDRESS SOCKET DATA-FOLDER. Tests talk to the socket:
-// PUT /assignment/HOSTNAME, GET /nodes.
+// PUT /assignment/HOSTNAME, PUT /secrets/BUILD, GET /nodes.
 
 import { rm } from "node:fs/promises";
 import { fillIn } from "../../control-plane/install.ts";
 import { localInstallFiles } from "../../control-plane/installables.ts";
-import type { Assignment, AssignmentReply, StreamRequest } from "../../model/assignment.ts";
+import type { Assignment, AssignmentReply } from "../../model/assignment.ts";
+import type { BuildSecrets } from "../../model/build.ts";
 import type { NodeDescription } from "../../model/node.ts";
+import type { NodeRequest } from "../../model/relay.ts";
 import type { JoinRequest, Report } from "../../model/report.ts";
 import { reportSchema } from "../../model/report.ts";
 
@@ -26,13 +28,18 @@ export interface StandInNode {
 	/** 410 from now on. */
 	removed: boolean;
 	readonly streams: Record<string, string>;
+	/** By build, newest last. */
+	readonly builds: Record<string, NonNullable<Report["builds"]>[number]["status"][]>;
+	images: readonly string[];
+	readonly buildLogs: Record<string, string>;
 }
 
 const [tcp = "", socket = "", data = ""] = process.argv.slice(2);
 const [hostname = "", port = ""] = tcp.split(":");
 const url = `http://${tcp}`;
 const nodes = new Map<string, StandInNode>();
-const asked = new Map<string, StreamRequest[]>();
+const asked = new Map<string, NodeRequest[]>();
+const secrets = new Map<string, BuildSecrets>();
 const bells = new Set<() => void>();
 const install = localInstallFiles(data);
 
@@ -40,7 +47,7 @@ async function agentDoor(request: Request): Promise<Response> {
 	const { pathname, searchParams } = new URL(request.url);
 	if (pathname === "/_ping") return new Response("OK");
 	if (pathname === "/install.sh") {
-		return new Response(fillIn(await install.script(), url, await install.files()));
+		return new Response(fillIn(await install.script("install.sh"), url, await install.files()));
 	}
 	if (pathname.startsWith("/install/")) {
 		return (await install.open(pathname.slice(9))) ?? new Response(null, { status: 404 });
@@ -63,6 +70,9 @@ async function agentDoor(request: Request): Promise<Response> {
 			unreachable: [],
 			removed: false,
 			streams: {},
+			builds: {},
+			images: [],
+			buildLogs: {},
 		});
 		return Response.json({ node, credential: `SKEIN-NODE.${node}.secret` });
 	}
@@ -82,6 +92,14 @@ async function agentDoor(request: Request): Promise<Response> {
 		node.streams[pathname.slice(14)] = await request.text();
 		return new Response(null, { status: 204 });
 	}
+	if (pathname === "/agent/build-secrets") {
+		const { build } = (await request.json()) as { build: string };
+		return Response.json(secrets.get(build) ?? { secrets: {}, registries: {} });
+	}
+	if (pathname === "/agent/build-log") {
+		node.buildLogs[searchParams.get("build") ?? ""] = await request.text();
+		return Response.json({});
+	}
 	if (pathname === "/agent/leave") {
 		nodes.delete(node.node);
 		return new Response(null, { status: 204 });
@@ -92,11 +110,15 @@ async function agentDoor(request: Request): Promise<Response> {
 async function poll(node: StandInNode, held: URLSearchParams): Promise<AssignmentReply> {
 	const until = Date.now() + 4_000;
 	while (Date.now() < until) {
-		const streams = asked.get(node.node) ?? [];
+		const requests = asked.get(node.node) ?? [];
 		asked.delete(node.node);
-		if (node.removed || streams.length > 0 || (node.assignment && held.get("hash") !== node.hash)) {
+		if (
+			node.removed ||
+			requests.length > 0 ||
+			(node.assignment && held.get("hash") !== node.hash)
+		) {
 			const news = node.assignment && held.get("hash") !== node.hash;
-			return { ...node, assignment: news ? node.assignment : null, pollMs: 0, streams };
+			return { ...node, assignment: news ? node.assignment : null, pollMs: 0, requests };
 		}
 		await new Promise<void>((resolve) => {
 			const ring = () => {
@@ -114,6 +136,10 @@ function take(node: StandInNode, report: Report): void {
 	for (const { id, status } of report.tasks ?? []) {
 		node.tasks[id] = [...(node.tasks[id] ?? []), status];
 	}
+	for (const { id, status } of report.builds ?? []) {
+		node.builds[id] = [...(node.builds[id] ?? []), status];
+	}
+	if (report.images) node.images = report.images;
 	if (report.description) node.description = report.description;
 	if (report.applied) node.applied = report.applied;
 	if (report.attached) node.attached = report.attached;
@@ -124,6 +150,10 @@ async function testDoor(request: Request): Promise<Response> {
 	const { pathname } = new URL(request.url);
 	if (pathname === "/nodes") return Response.json(Object.fromEntries(nodes));
 	const [, verb = "", name = ""] = pathname.split("/");
+	if (verb === "secrets") {
+		secrets.set(name, (await request.json()) as BuildSecrets);
+		return Response.json({});
+	}
 	const node = nodes.get(name);
 	if (!node) return new Response(null, { status: 404 });
 	if (verb === "assignment") {
@@ -132,7 +162,7 @@ async function testDoor(request: Request): Promise<Response> {
 		node.hash = String(Bun.hash(JSON.stringify({ ...node.assignment, revision: 0 })));
 	}
 	if (verb === "remove") node.removed = true;
-	if (verb === "stream") asked.set(name, [(await request.json()) as StreamRequest]);
+	if (verb === "stream") asked.set(name, [(await request.json()) as NodeRequest]);
 	for (const ring of bells) ring();
 	return Response.json({});
 }

@@ -1,11 +1,12 @@
 #!/bin/sh
-# First process of a node: init.sh NAME NUMBER ROOT DISK
+# First process of a node: init.sh NAME NUMBER ROOT DISK INIT
 #
 # Turns fresh namespaces into a machine: a port on the underlay, a root that keeps
-# what is written to it on DISK, its own /dev /proc /sys and cgroups. Then boots it.
+# what is written to it on DISK, its own /dev /proc /sys and cgroups. Then boots it, by our own script or by systemd.
 set -eu
-name=$1 number=$2 root=$3 disk=$4
+name=$1 number=$2 root=$3 disk=$4 init=$5
 here=$(dirname "$0")
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 mount --make-rprivate /
 echo "$name" >/proc/sys/kernel/hostname
 
@@ -69,9 +70,14 @@ if [ "$cgroups" = v2 ]; then
 else
 	mount -t tmpfs -o mode=755 cgroup sys/fs/cgroup
 	echo "$cgroups" | while IFS=: read -r _ controllers _; do
-		case $controllers in "" | name=*) continue ;; esac
-		mkdir "sys/fs/cgroup/$controllers"
-		mount -t cgroup -o "$controllers" cgroup "sys/fs/cgroup/$controllers"
+		folder=$controllers options=$controllers
+		# systemd's tree, too: where one that the kernel has is not mounted, containerd hears of no memory that ran out.
+		case $controllers in
+		"") continue ;;
+		name=*) folder=${controllers#name=} options=none,$controllers ;;
+		esac
+		mkdir "sys/fs/cgroup/$folder"
+		mount -t cgroup -o "$options" cgroup "sys/fs/cgroup/$folder"
 		case $controllers in *,*)
 			for one in $(echo "$controllers" | tr , ' '); do
 				ln -s "$controllers" "sys/fs/cgroup/$one"
@@ -84,5 +90,30 @@ mkdir run/lock
 pivot_root . .host
 cd /
 umount -l /.host
-exec env -i HOME=/root LANG=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-	tini -- lab-boot </dev/null >/var/log/lab-boot.log 2>&1
+exec </dev/null >/var/log/lab-boot.log 2>&1
+if [ "$init" = systemd ]; then
+	units=/run/systemd/system
+	mkdir -p $units/multi-user.target.wants
+	cat >$units/lab-booted.service <<-'UNIT'
+		[Unit]
+		DefaultDependencies=no
+		After=multi-user.target
+		[Service]
+		ExecStart=/bin/sh -c 'systemctl is-system-running --wait >/run/lab-booting; systemctl --failed --plain --no-legend >>/run/lab-booting; mv /run/lab-booting /run/lab-booted'
+	UNIT
+	ln -s ../lab-booted.service $units/multi-user.target.wants
+	# What has no sense here, or is the host's.
+	for unit in systemd-sysctl.service systemd-modules-load.service modprobe@.service systemd-journald-audit.socket \
+		dev-hugepages.mount dev-mqueue.mount sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount \
+		systemd-logind.service getty.target e2scrub_reap.service docker-registry.service timers.target; do
+		ln -s /dev/null $units/$unit
+	done
+	# What of the kernel is not the node's alone is not its systemd's to set.
+	for shared in fs kernel vm; do
+		mount --bind "/proc/sys/$shared" "/proc/sys/$shared"
+		mount -o remount,bind,ro "/proc/sys/$shared"
+	done
+	# It leaves devices, clocks and the machine's power alone where it is told that it is in a container.
+	exec env -i container=skein-lab PATH="$PATH" /sbin/init
+fi
+exec env -i HOME=/root LANG=C.UTF-8 PATH="$PATH" tini -- lab-boot

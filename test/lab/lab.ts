@@ -11,10 +11,11 @@ import { labAvailable } from "./available.ts";
 import { Client } from "./client.ts";
 import { type Identity, newIdentity, removeRemains, sweep } from "./identity.ts";
 import { busyboxImage, busyboxRootfs } from "./image.ts";
-import { LabNode, type NodeSpec } from "./node.ts";
+import { importLine, LabNode, type NodeSpec } from "./node.ts";
 import { type Registry, type RegistryOptions, startRegistry } from "./registry.ts";
 import { cache, ensureRoot, rootPath } from "./roots.ts";
 import { childrenOf } from "./run.ts";
+import { Vm } from "./vm.ts";
 
 export interface LabOptions {
 	readonly nodes: readonly NodeSpec[];
@@ -45,10 +46,12 @@ export async function startLab(options: LabOptions): Promise<Lab> {
 
 export class Lab {
 	readonly nodes: LabNode[] = [];
+	readonly machines: Vm[] = [];
 	readonly client: Client;
 	/** A directory that goes with the lab, at one path for the controller and the client. */
 	readonly dir: string;
 	readonly #identity: Identity;
+	readonly #narrow: (Way & { readonly bytes: number })[] = [];
 	readonly #underlay: Bun.Subprocess<"pipe", "pipe", "pipe">;
 
 	/** Use startLab. */
@@ -97,6 +100,17 @@ export class Lab {
 		return node;
 	}
 
+	/** Adds a virtual machine beside the nodes and powers it on. */
+	async addMachine(name: string): Promise<Vm> {
+		const number = 101 + this.machines.length;
+		const machine = new Vm(name, { client: this.client, dir: this.dir, number });
+		this.machines.push(machine);
+		await machine.start();
+		const stdin = await busyboxRootfs(await ensureRoot("bookworm"));
+		await machine.must(importLine(busyboxImage), { stdin });
+		return machine;
+	}
+
 	/** Cuts all traffic between two nodes, or a node and "client". */
 	async cut(one: string, other: string): Promise<void> {
 		await this.#nft(...this.#links(one, other).map((link) => `add element bridge lab ${link}`));
@@ -113,6 +127,20 @@ export class Lab {
 
 	async allowUdp(port: number, way?: Way): Promise<void> {
 		await this.#nft(`delete element bridge lab ${this.#udp(port, way)}`);
+	}
+
+	/** Drops packets of more bytes on their way from one node to another, and tells nobody: a black hole. */
+	async narrow(bytes: number, way: Way): Promise<void> {
+		// Between nodes of one kernel many packets travel as one, which only looks too long.
+		await this.node(way.from).must(["ip", "link", "set", "dev", "eth0", "gso_max_segs", "1"]);
+		this.#narrow.push({ ...way, bytes });
+		await this.#narrowAll();
+	}
+
+	/** Ends all that narrow has done. */
+	async widen(): Promise<void> {
+		this.#narrow.length = 0;
+		await this.#narrowAll();
 	}
 
 	/** Starts a private registry on the client; with users, it wants one of them to log in. */
@@ -138,6 +166,15 @@ export class Lab {
 	#udp(port: number, way: Way | undefined): string {
 		if (!way) return `dropped_udp { ${port} }`;
 		return `dropped_udp_way { "${this.#port(way.from)}" . "${this.#port(way.to)}" . ${port} }`;
+	}
+
+	/** Rules and no set: a length is not to be found in ranges. */
+	#narrowAll(): Promise<void> {
+		const rules = this.#narrow.map(({ from, to, bytes }) => {
+			const way = `iifname "${this.#port(from)}" oifname "${this.#port(to)}"`;
+			return `add rule bridge lab narrow ${way} meta length > ${bytes} drop`;
+		});
+		return this.#nft("flush chain bridge lab narrow", ...rules);
 	}
 
 	#port(name: string): string {

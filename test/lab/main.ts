@@ -2,12 +2,13 @@
 
 import { startCluster } from "../e2e/cluster.ts";
 import { installLabTools } from "./available.ts";
-import { ensureRoot, suites } from "./roots.ts";
+import { ensureDisk, ensureRoot, suites } from "./roots.ts";
 
 const count = Number(option("--nodes") ?? 3);
 if (process.argv.includes("--install")) {
 	await installLabTools();
 	await Promise.all(suites.map(ensureRoot));
+	if (process.arch === "x64") await ensureDisk();
 } else {
 	await show();
 }

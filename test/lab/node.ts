@@ -22,6 +22,8 @@ import {
 export interface NodeSpec {
 	readonly name: string;
 	readonly suite: Suite;
+	/** What boots it: scripts of ours unless told. Of the suites, bookworm has systemd. */
+	readonly init?: "systemd";
 	/** Goes over the lab's settings in the node's /etc/docker/daemon.json. */
 	readonly engine?: Readonly<Record<string, unknown>>;
 }
@@ -39,11 +41,13 @@ export interface Site {
 }
 
 const engineSettings = {
-	"exec-opts": ["native.cgroupdriver=cgroupfs"],
 	"insecure-registries": ["192.168.77.0/24"],
 	"live-restore": true,
 	"storage-driver": "overlay2",
 };
+
+/** Where nobody else cuts the machine's processes into groups, the engine does. */
+const withoutSystemd = { "exec-opts": ["native.cgroupdriver=cgroupfs"] };
 
 /** Kubernetes' door into containerd is shut, as in Docker's own packages. */
 const containerdSettings = `version = 2
@@ -65,6 +69,7 @@ export class LabNode implements Place {
 	readonly address: string;
 	readonly #site: Site;
 	readonly #disk: string;
+	readonly #init: "systemd" | "scripts";
 	#running:
 		| { readonly process: Process; readonly pid: number; readonly groups: string[] }
 		| undefined;
@@ -77,6 +82,7 @@ export class LabNode implements Place {
 		this.address = `192.168.77.${site.number}`;
 		this.#site = site;
 		this.#disk = join(site.scratch, spec.name);
+		this.#init = spec.init ?? "scripts";
 		this.#format(spec);
 	}
 
@@ -124,17 +130,19 @@ export class LabNode implements Place {
 		const groups = makeGroups(id, this.name);
 		const lab = ["nsenter", "-t", String(labPid), "-m", "-n", "-p", "--"];
 		const namespaces = ["unshare", "-m", "-n", "-p", "-u", "-i", "-C", "-f", "--kill-child"];
-		const init = ["sh", initScript, this.name, String(number), root, this.#disk];
+		const init = ["sh", initScript, this.name, String(number), root, this.#disk, this.#init];
 		const command = ["sh", enterScript, ...groups, "--", ...lab, ...namespaces, ...init];
 		const process = start(command, 2, { env: environment });
 		const booted = await until(`node ${this.name} to boot`, 60_000, () => {
-			return !process.alive || existsSync(`/proc/${process.pid}/root/run/lab-booted`);
+			if (!process.alive) throw new Error("its first process ended");
+			return bootedTo(process.pid);
 		}).catch((error: Error) => error);
-		if (booted !== true || !process.alive) {
+		if (booted !== "running") {
 			process.kill("SIGKILL");
 			const said = await new Response(process.stderr).text();
 			const log = readIfThere(this.#onDisk("/var/log/lab-boot.log")).slice(-2000);
-			throw new Error(`node ${this.name} does not boot: ${said}${log}`, { cause: booted });
+			const cause = booted instanceof Error ? booted : new Error(booted);
+			throw new Error(`node ${this.name} does not boot: ${said}${log}`, { cause });
 		}
 		this.#running = { process, pid: process.pid, groups };
 	}
@@ -150,6 +158,15 @@ export class LabNode implements Place {
 		await running.process.exited;
 		const netns = ["nsenter", "-t", String(this.#site.pid), "-n", "--"];
 		await run([...netns, "ip", "link", "del", `vm${this.#site.number}`]);
+	}
+
+	/** Restarts a node with systemd in good order, as a person would. */
+	async reboot(): Promise<void> {
+		const { process } = this.#on();
+		await this.must(["systemctl", "reboot", "--no-block"]);
+		await until(`node ${this.name} to go down`, 120_000, () => !process.alive);
+		await this.stop();
+		await this.start();
 	}
 
 	/** Stops every process of the node, as a hypervisor would; its kernel still answers pings. */
@@ -179,8 +196,7 @@ export class LabNode implements Place {
 
 	/** Makes an image of a tar of a root file system. Its PATH is /bin. */
 	async importImage(name: string, rootfs: Uint8Array): Promise<void> {
-		const change = ["--change", "ENV PATH=/bin", "--change", 'CMD ["sh"]'];
-		await this.must(["docker", "import", ...change, "-", name], { stdin: rootfs });
+		await this.must(importLine(name), { stdin: rootfs });
 	}
 
 	#inside(command: readonly string[]): string[] {
@@ -210,10 +226,25 @@ export class LabNode implements Place {
 		write("/etc/hosts", `127.0.0.1 localhost\n${this.address} ${name}\n`);
 		// Nobody answers there, and says so at once: look-ups fail fast and nothing leaves the lab.
 		write("/etc/resolv.conf", "nameserver 192.168.77.254\n");
-		const settings = { ...engineSettings, ...spec.engine };
+		// Without one systemd takes it for the machine's first boot, and enables whatever there is.
+		if (this.#init === "systemd")
+			write("/etc/machine-id", `${Bun.randomUUIDv7().replaceAll("-", "")}\n`);
+		const groups = this.#init === "systemd" ? {} : withoutSystemd;
+		const settings = { ...engineSettings, ...groups, ...spec.engine };
 		write("/etc/docker/daemon.json", `${JSON.stringify(settings, undefined, "\t")}\n`);
 		write("/etc/containerd/config.toml", containerdSettings);
 	}
+}
+
+/** Makes an image of the root file system that comes in. */
+export function importLine(name: string): string[] {
+	const change = ["--change", "ENV PATH=/bin", "--change", 'CMD ["sh"]'];
+	return ["docker", "import", ...change, "-", name];
+}
+
+/** What the node's boot came to, `running` if all went well; nothing while it goes on. */
+function bootedTo(pid: number): string | undefined {
+	return readIfThere(`/proc/${pid}/root/run/lab-booted`).trim() || undefined;
 }
 
 function readIfThere(path: string): string {

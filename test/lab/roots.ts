@@ -1,7 +1,8 @@
 // Root file systems of the nodes: one per Debian suite, built once and cached.
 //
 // A root is only ever the lower layer of an overlay, so every node of every lab
-// uses the same one. root.sh says how it is built.
+// uses the same one. root.sh says how it is built. So is the disk of the virtual
+// machines, which disk.sh makes of such a root.
 
 import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -21,6 +22,7 @@ const packages = [
 	"curl",
 	"docker-registry",
 	"docker.io",
+	"git",
 	"iproute2",
 	"iptables",
 	"iputils-ping",
@@ -32,18 +34,51 @@ const packages = [
 	"wireguard-tools",
 ];
 
+/** So that a node may be booted by it, one suite has systemd; it is the control groups' version 1 that the later ones lack. */
+const bookwormPackages = [...packages, "dbus", "systemd-sysv"];
+
+/** A virtual machine has a kernel and an init, and neither the lab's helpers nor a WireGuard beside its kernel's. */
+const machineSuite = "trixie";
+const machinePackages = [
+	"ca-certificates",
+	"conntrack",
+	"curl",
+	"dbus",
+	"docker-cli",
+	"docker.io",
+	"iproute2",
+	"iptables",
+	"kmod",
+	"linux-image-cloud-amd64",
+	"nftables",
+	"procps",
+	"qemu-guest-agent",
+	"systemd-sysv",
+	"udev",
+	"wireguard-tools",
+];
+
 /** Returns the path of a suite's root, after building it if nobody has. */
 export async function ensureRoot(suite: Suite): Promise<string> {
-	const path = rootPath(suite);
-	if (existsSync(path)) return path;
+	await ensure(rootPath(suite), rootScript, suite, packagesOf(suite));
+	return rootPath(suite);
+}
+
+/** Returns the folder with the virtual machines' disk, kernel and initial ramdisk, after making them if nobody has. */
+export async function ensureDisk(): Promise<string> {
+	await ensure(diskPath(), diskScript, machineSuite, machinePackages);
+	return diskPath();
+}
+
+async function ensure(path: string, script: string, suite: Suite, wanted: readonly string[]) {
+	if (existsSync(path)) return;
 	mkdirSync(cache, { recursive: true });
 	const namespaces = ["unshare", "-m", "-p", "-f", "--mount-proc", "--kill-child"];
-	const build = ["sh", script, suite, path, await mirror(), packagesOf(suite).join(",")];
+	const build = ["sh", script, suite, path, await mirror(), wanted.join(",")];
 	await must(["setpriv", "--pdeathsig", "KILL", "flock", `${path}.lock`, ...namespaces, ...build], {
 		timeoutMs: 20 * 60_000,
 		env: { ...processEnv(), ...(await proxy()) },
 	});
-	return path;
 }
 
 export function missingRoots(wanted: readonly Suite[]): Suite[] {
@@ -52,15 +87,24 @@ export function missingRoots(wanted: readonly Suite[]): Suite[] {
 
 /** The name carries a hash of the recipe: a root of another recipe is another root. */
 export function rootPath(suite: Suite): string {
-	const recipe = `${packagesOf(suite)} ${readFileSync(script, "utf8")}`;
-	return join(cache, `${suite}-${Bun.hash(recipe).toString(16).slice(0, 8)}`);
+	return named(suite, `${packagesOf(suite)} ${readFileSync(rootScript, "utf8")}`);
 }
 
-const script = join(import.meta.dir, "root.sh");
+export function diskPath(): string {
+	const scripts = [rootScript, diskScript].map((script) => readFileSync(script, "utf8"));
+	return named(`machine-${machineSuite}`, `${machinePackages} ${scripts}`);
+}
 
-/** Since 26, Debian has the engine's command line in a package of its own. */
+function named(what: string, recipe: string): string {
+	return join(cache, `${what}-${Bun.hash(recipe).toString(16).slice(0, 8)}`);
+}
+
+const rootScript = join(import.meta.dir, "root.sh");
+const diskScript = join(import.meta.dir, "disk.sh");
+
+/** Since 26, Debian has the engine's command line in a package of its own, and what builds with BuildKit in another. */
 function packagesOf(suite: Suite): string[] {
-	return suite === "bookworm" ? packages : [...packages, "docker-cli"];
+	return suite === "bookworm" ? bookwormPackages : [...packages, "docker-buildx", "docker-cli"];
 }
 
 /** This machine's own Debian mirror, if it is a Debian machine. */

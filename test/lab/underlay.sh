@@ -23,11 +23,14 @@ table bridge lab {
 	set cut_client { type ifname; }
 	set dropped_udp { type inet_service; }
 	set dropped_udp_way { type ifname . ifname . inet_service; }
+	chain narrow {
+	}
 	chain forward {
 		type filter hook forward priority 0; policy accept;
 		iifname . oifname @cut drop
 		udp dport @dropped_udp drop
 		iifname . oifname . udp dport @dropped_udp_way drop
+		jump narrow
 	}
 	chain input {
 		type filter hook input priority 0; policy accept;

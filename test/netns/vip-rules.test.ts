@@ -6,6 +6,7 @@ import { ensureAccepts, removeAccepts } from "../../edge-agent/vip/dockeruser.ts
 import { Nft } from "../../edge-agent/vip/nft.ts";
 import { tables } from "../../edge-agent/vip/ruleset.ts";
 import { assignmentOf, type Scene } from "../../edge-agent/vip/scene.test-data.ts";
+import { watchPort } from "../../model/protocol.ts";
 import { worldAvailable } from "./vip-world.ts";
 
 const reason = worldAvailable(["nft", "iptables", "unshare", "nsenter"]);
@@ -152,6 +153,10 @@ describe.skipIf(reason !== undefined)("rules given to the real nft", () => {
 			expect(of("DOCKER-USER").slice(0, 3).join()).toMatch(/0x1000000\/.*0x2000000\/.*skein0/);
 			expect(of("DOCKER-USER").filter((rule) => rule.includes("skein"))).toHaveLength(3);
 			expect(of("INPUT")).toEqual(["-A INPUT -j SKEIN-INPUT"]);
+			// A host that drops what comes in must still hear its peers' questions.
+			expect(of("SKEIN-INPUT").join("\n")).toContain(
+				`-i skein0 -p udp -m udp --dport ${watchPort}`,
+			);
 		}
 		await removeAccepts(inside);
 		const after = (await iptables("-S")).split("\n");

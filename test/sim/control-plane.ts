@@ -1,236 +1,198 @@
-// The control plane: two processes that plan at once over one store, and the doors for users and agents.
+// The control plane: processes that host the cluster at once over one database, and the doors for users and agents.
 //
-// The planner is the real one. What is played here is what surrounds it: the time a round trip takes, the process
-// that dies between reading and writing, the poll that is held until there is news.
+// Hosts, planner and the agents' door are the real ones. What is played here is what surrounds them: processes that
+// are killed at whatever they wait for, requests that reach one or another of them, and the time that a call takes.
 
-import { compiler } from "../../control-plane/manager/assign.ts";
-import { plan, planAfter } from "../../control-plane/manager/plan.ts";
-import { forgetPlanned, type Touched } from "../../control-plane/store/snapshot.ts";
-import type { Assignment, AssignmentReply } from "../../model/assignment.ts";
-import type { Change, Moment, Scope } from "../../model/change.ts";
-import type { NodeId, ServiceId } from "../../model/id.ts";
-import type { Report } from "../../model/report.ts";
-import type { Snapshot } from "../../model/snapshot.ts";
+import type { AgentsDoor } from "../../control-plane/cluster.ts";
+import { holdPoll } from "../../control-plane/dispatcher/assignments.ts";
+import { join } from "../../control-plane/dispatcher/join.ts";
+import { ProcessRelay } from "../../control-plane/dispatcher/relay.ts";
+import { takeReport } from "../../control-plane/dispatcher/reports.ts";
+import type { Planner } from "../../control-plane/manager/plan.ts";
+import { ClusterHost } from "../../control-plane/reconcile.ts";
+import type { AssignmentReply } from "../../model/assignment.ts";
+import { messageOf } from "../../model/errors.ts";
+import type { NodeId } from "../../model/id.ts";
+import type { NodeDescription } from "../../model/node.ts";
+import { protocolVersion } from "../../model/protocol.ts";
+import type { JoinReply, Report } from "../../model/report.ts";
+import { nothingSealed } from "../store/planner.ts";
 import type { Clock } from "./clock.ts";
-import type { Dice } from "./random.ts";
+import { type Process, startProcess } from "./process.ts";
+import { type Dice, diceOf } from "./random.ts";
 import type { Store } from "./store.ts";
 import type { Command } from "./user.ts";
 
-interface Compiled {
-	readonly assignment: Assignment;
-	readonly hash: string;
+/** As `main.ts` has it. */
+const sweepMs = 2_000;
+const sayAliveMs = 60_000;
+/** After so long a process that was killed is there again. */
+const reloadMs = 200;
+
+/** One process, as those see it who reached it. Its answers never come once it is killed. */
+export interface Reached {
+	readonly process: Process;
+	poll(node: NodeId, hash: string): Promise<AssignmentReply>;
+	report(node: NodeId, report: Report): Promise<unknown>;
+	join(description: NodeDescription): Promise<JoinReply>;
 }
 
 export interface ControlPlane {
 	isUp(): boolean;
-	/** All processes die: what they had read and not yet written is gone, and so are the polls they held. */
-	crash(): void;
+	/** Any that is up; undefined when none is. */
+	reach(): Reached | undefined;
 	start(): void;
-	/** Commits the command with what the planner makes of it, again on a newer snapshot if it came second. */
+	/** One of them dies in the middle of whatever it does. */
+	kill(downMs: number): void;
+	/** All of them; what they had read and not yet written is gone, and so are the polls they held. */
+	crash(): void;
+	/** Through one of them; what it could not do because it was killed is lost. */
 	command(command: Command): void;
-	/** Answered when there is news, or nothing new for a while; never, if the process dies meanwhile. */
-	poll(node: NodeId, hash: string, answer: (reply: AssignmentReply) => void): void;
-	report(node: NodeId, report: Report): void;
-	/** Of the assignment that a poll would be answered with now. */
-	hashFor(node: NodeId): string;
 }
 
-/** What the watcher wants to see of each plan, before it lands. */
-export interface Planned {
-	readonly before: Snapshot;
-	readonly scope: Scope;
-	readonly changes: readonly Change[];
-}
-
-export function controlPlane(world: {
+export interface ControlPlaneWorld {
+	readonly seed: number;
 	readonly clock: Clock;
 	readonly dice: Dice;
 	readonly store: Store;
-	readonly landed: (planned: Planned) => void;
-}): ControlPlane {
+	readonly planner: Planner;
+	readonly processes: number;
+	/** A word of the node was taken. */
+	heard(node: NodeId): void;
+	happened(what: string): void;
+	log(line: string): void;
+}
+
+interface Hosting extends Reached {
+	readonly host: ClusterHost;
+}
+
+export function controlPlane(world: ControlPlaneWorld): ControlPlane {
 	const { clock, dice, store } = world;
-	/** Counts starts: what belongs to an earlier one is dead. */
-	let life = 0;
-	let up = false;
-	let listeningSinceMs = clock.nowMs();
-	const held = new Set<{ look: () => void }>();
+	const places = Array.from({ length: world.processes }, (_, at) => ({
+		name: `host ${at + 1}`,
+		process: undefined as Process | undefined,
+		hosting: undefined as Hosting | undefined,
+		dice: diceOf(world.seed, `host ${at + 1}`),
+	}));
+	type Place = (typeof places)[number];
+	let starts = 0;
+	let isOut = false;
 
-	const moment = (): Moment => ({ nowMs: clock.nowMs(), listeningSinceMs, newId: dice.id });
-	/** The event happens only if the process that asked for it still lives. */
-	const soon = (delayMs: number, event: () => void) => {
-		const born = life;
-		clock.after(delayMs, () => {
-			if (up && born === life) event();
-		});
-	};
-
-	/** One that is eager, and one that wakes now and then in the middle of the other's work. */
-	function planner(isEager: boolean) {
-		// As the host of a cluster keeps them: what waits to be planned, and when time alone will change what.
-		const touched: Touched = { services: new Map(), nodes: new Map(), all: 0 };
-		const alarms = new Map<ServiceId | NodeId | "all", number>();
-		let [seen, pending] = [0, false];
-
-		const poke = () => {
-			if (pending) return;
-			pending = true;
-			soon(isEager || dice.chance(0.2) ? dice.between(1, 40) : dice.between(200, 1500), think);
-		};
-		const setAlarms = (scope: Scope, wakeAtMs: number | null) => {
-			if (scope === "all") alarms.clear();
-			for (const id of scope === "all" ? (["all"] as const) : [...scope.services, ...scope.nodes]) {
-				if (wakeAtMs === null) alarms.delete(id);
-				else alarms.set(id, wakeAtMs);
-			}
-			if (wakeAtMs === null) return;
-			soon(wakeAtMs - clock.nowMs(), () => {
-				for (const [id, atMs] of alarms) {
-					if (atMs > clock.nowMs()) continue;
-					alarms.delete(id);
-					if (id === "all") touched.all = store.seq();
-					else if (store.facts.services.has(id as ServiceId)) {
-						touched.services.set(id as ServiceId, store.seq());
-					} else touched.nodes.set(id as NodeId, store.seq());
-				}
-				poke();
-			});
-		};
-		const think = () => {
-			const seq = store.seq();
-			store.addTouched(seen, touched);
-			seen = seq;
-			const waits = touched.all !== null || touched.services.size > 0 || touched.nodes.size > 0;
-			if (!waits) {
-				pending = false;
-				return;
-			}
-			const scope: Scope =
-				touched.all === null
-					? { services: new Set(touched.services.keys()), nodes: new Set(touched.nodes.keys()) }
-					: "all";
-			const { changes, wakeAtMs } = plan(store.facts, moment(), scope);
-			if (changes.length === 0) {
-				pending = false;
-				forgetPlanned(touched, seq);
-				setAlarms(scope, wakeAtMs);
-				return;
-			}
-			// What it was planned from, as it was: the store goes on.
-			const before = store.read();
-			soon(dice.between(1, 30), () => {
-				pending = false;
-				if (store.commit(before.revision, changes)) {
-					forgetPlanned(touched, seq);
-					setAlarms(scope, wakeAtMs);
-					world.landed({ before, scope, changes });
-				}
-				poke();
-			});
-		};
-		return { poke, setAlarms };
+	function start(place: Place): void {
+		const process = startProcess(clock);
+		place.process = process;
+		void open(place, process, `${place.name}/${++starts}`);
 	}
 
-	let planners: ReturnType<typeof planner>[] = [];
-	store.watch(() => {
-		if (!up) return;
-		for (const each of planners) each.poke();
-		for (const each of [...held]) each.look();
-	});
+	async function open(place: Place, process: Process, name: string): Promise<void> {
+		const database = store.openFor(process, place.dice);
+		const again = () => process.after(reloadMs, () => void open(place, process, name));
+		const held = await database.load().catch(again);
+		if (typeof held !== "object") return;
+		const host = new ClusterHost(
+			database,
+			held,
+			{
+				planner: world.planner,
+				name,
+				nowMs: clock.nowMs,
+				after: process.after,
+				random: place.dice.next,
+				newId: place.dice.id,
+				listeningSinceMs: () => process.startedMs,
+				background: (work) => void work.catch(() => undefined),
+				log: (line) => world.log(`${place.name}: ${line}`),
+			},
+			nothingSealed,
+			() => {},
+		);
+		host.planIfDue();
+		const every = (ms: number, work: () => Promise<void>) => {
+			process.after(ms, () => {
+				work().catch((error) => world.log(`${place.name}: ${messageOf(error)}`));
+				every(ms, work);
+			});
+		};
+		every(sweepMs, () => host.sweep());
+		every(sayAliveMs, () => host.sayAlive());
+		place.hosting = hostingOf(host, process, place.dice);
+	}
 
-	let compilation = { seq: -1, of: new Map<NodeId, Compiled>(), compiler: compiler(store.facts) };
-	/** Compiled once for all polls between two writes. */
-	const compiled = (node: NodeId): Compiled => {
-		if (compilation.seq !== store.assignedSeq()) {
-			compilation = { seq: store.assignedSeq(), of: new Map(), compiler: compiler(store.facts) };
-		}
-		const known = compilation.of.get(node);
-		if (known) return known;
-		const assignment = compilation.compiler.assign(node);
-		const fresh = { assignment, hash: hashOf(assignment) };
-		compilation.of.set(node, fresh);
-		return fresh;
+	function hostingOf(host: ClusterHost, process: Process, ids: Dice): Hosting {
+		const door: AgentsDoor = {
+			id: host.id,
+			snapshot: () => host.snapshot(),
+			commit: (decide) => host.commit(decide),
+			wait: (...asked) => host.wait(...asked),
+			seq: () => host.seq(),
+			assignedSeq: () => host.assignedSeq(),
+			events: (...asked) => host.events(...asked),
+			contents: host.contents,
+			credentials: host.credentials,
+			inbox: host.inbox,
+			report: (reported) => host.report(reported).then(() => world.heard(reported.node)),
+		};
+		const relay = new ProcessRelay();
+		const signal = new AbortController().signal;
+		return {
+			host,
+			process,
+			poll: (node, hash) => {
+				const of = { node, hash, protocol: protocolVersion };
+				return holdPoll(door, relay, { ...of, signal, nowMs: clock.nowMs });
+			},
+			report: (node, report) => takeReport(door, node, report as never, clock.nowMs()),
+			join: (description) =>
+				join({
+					door,
+					token: { cluster: host.id, role: "worker", epoch: 0 },
+					description,
+					known: undefined,
+					directory: { putCredential: () => process.ask(5, () => undefined, 5) },
+					newId: ids.id,
+					nowMs: clock.nowMs(),
+				}),
+		};
+	}
+
+	function end(place: Place): void {
+		place.process?.kill();
+		place.process = undefined;
+		place.hosting = undefined;
+	}
+
+	const reach = () => {
+		const up = places.flatMap(({ hosting }) => hosting ?? []);
+		return up.length > 0 ? dice.pick(up) : undefined;
 	};
-
 	return {
-		isUp: () => up,
-		crash() {
-			up = false;
-			life++;
-			planners = [];
-			held.clear();
-		},
+		isUp: () => places.some(({ hosting }) => hosting),
+		reach,
 		start() {
-			up = true;
-			life++;
-			listeningSinceMs = clock.nowMs();
-			planners = [planner(true), planner(false)];
-			for (const each of planners) each.poke();
+			isOut = false;
+			for (const place of places) if (!place.process) start(place);
+		},
+		kill(downMs) {
+			const place = dice.pick(places);
+			end(place);
+			clock.after(downMs, () => {
+				if (!place.process && !isOut) start(place);
+			});
+		},
+		crash() {
+			isOut = true;
+			for (const place of places) end(place);
 		},
 		command(command) {
-			const attempt = () => {
-				const snapshot = store.read();
-				const asked = command.changes(snapshot, clock.nowMs());
-				if (asked.length === 0) return;
-				const scope = scopeOf(asked, snapshot);
-				const made = planAfter(snapshot, asked, moment(), scope);
-				soon(dice.between(1, 30), () => {
-					const changes = [...asked, ...made.changes];
-					if (!store.commit(snapshot.revision, changes)) return attempt();
-					dice.pick(planners).setAlarms(scope, made.wakeAtMs);
-					world.landed({ before: snapshot, scope, changes });
-				});
-			};
-			if (up) attempt();
-		},
-		hashFor: (node) => compiled(node).hash,
-		poll(node, hash, answer) {
-			const known = store.facts.nodes.get(node);
-			if (!up || !known) return;
-			const timeoutMs = store.facts.cluster.nodeTimeoutMs;
-			if (known.status.state !== "ready" || known.leaseUntilMs - clock.nowMs() < timeoutMs / 2) {
-				store.report({ node, leaseUntilMs: clock.nowMs() + timeoutMs });
-			}
-			const poll = {
-				look() {
-					if (compiled(node).hash !== hash) finish();
-				},
-			};
-			const finish = () => {
-				if (!held.delete(poll) || !store.facts.nodes.has(node)) return;
-				const made = compiled(node);
-				const assignment = made.hash === hash ? null : made.assignment;
-				answer({ revision: store.facts.revision, hash: made.hash, assignment, pollMs: 0 });
-			};
-			held.add(poll);
-			soon(timeoutMs / 3, finish);
-			poll.look();
-		},
-		report(node, report) {
-			if (!up || !store.facts.nodes.has(node)) return;
-			const { tasks = [], ...rest } = report;
-			const own = tasks.filter(({ id }) => store.facts.tasks.get(id)?.node === node);
-			const leaseUntilMs = clock.nowMs() + store.facts.cluster.nodeTimeoutMs;
-			store.report({ node, leaseUntilMs, ...rest, tasks: own });
+			const at = reach();
+			if (!at) return;
+			at.host
+				.commit((snapshot, moment) => ({
+					changes: command.changes(snapshot, moment),
+					result: null,
+				}))
+				.catch((error) => world.log(`$ ${command.words}: ${messageOf(error)}`));
 		},
 	};
-}
-
-/** What a user's changes may lead to, as the host of a cluster reckons it. */
-function scopeOf(changes: readonly Change[], snapshot: Snapshot): Scope {
-	const services = new Set<ServiceId>();
-	const nodes = new Set<NodeId>();
-	for (const change of changes) {
-		if (change.kind === "put-service") services.add(change.service.id);
-		else if (change.kind === "put-template") services.add(change.template.service);
-		else if (change.kind === "put-node") nodes.add(change.node.id);
-		else if (change.kind === "remove-node") {
-			nodes.add(change.id);
-			for (const task of snapshot.tasksOfNode(change.id).values()) services.add(task.service);
-		} else return "all";
-	}
-	return { services, nodes };
-}
-
-export function hashOf({ revision: _, ...rest }: Assignment): string {
-	return Bun.hash(JSON.stringify(rest)).toString(36);
 }

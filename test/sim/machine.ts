@@ -1,452 +1,397 @@
 // A machine: its disk, its kernel, its engine, and the agent that runs on it.
 //
-// What becomes of a task is decided by the agent's real `step`. What is played here is the rest: containers that take
-// their time and break, a disk that outlives the agent, a kernel that outlives neither power cut nor reboot.
+// The agent is the real one: its loop, its rules of the ledger, its keeper of tasks, its judgement of silent peers.
+// What is played here is what it stands on: a disk that outlives the agent, a kernel that outlives neither power cut
+// nor reboot, an engine (engine.ts), and a network that loses things (network.ts).
 
-import { type Accepted, judge } from "../../edge-agent/ledger.ts";
-import { type Memory, type Said, type Seen, step, unseen } from "../../edge-agent/task/step.ts";
-import type { Assignment, AssignmentReply, TaskAssignment } from "../../model/assignment.ts";
+import { sleep as sleepOf } from "../../edge-agent/bell.ts";
+import type { Dispatcher } from "../../edge-agent/dispatcher.ts";
+import { keeperOf } from "../../edge-agent/keeper.ts";
+import { type Acceptance, type Accepted, judge, type Ledger } from "../../edge-agent/ledger.ts";
+import { type Applied, runLoop, type Tables, type World } from "../../edge-agent/loop.ts";
+import { intervalFor, nobody, observe, silentOf } from "../../edge-agent/mesh/watch.ts";
+import { type Remembered, Tasks } from "../../edge-agent/task/tasks.ts";
+import { reachable } from "../../edge-agent/vip/reachable.ts";
+import type { Assignment } from "../../model/assignment.ts";
 import type { NodeId, TaskId } from "../../model/id.ts";
-import type { Report } from "../../model/report.ts";
-import type { TaskStatus } from "../../model/task.ts";
+import type { NodeDescription } from "../../model/node.ts";
+import type { JoinReply } from "../../model/report.ts";
 import type { Clock } from "./clock.ts";
+import { type Container, simulatedEngine } from "./engine.ts";
+import { type Process, startProcess } from "./process.ts";
 import type { Dice } from "./random.ts";
 
 export interface Machine {
-	readonly node: NodeId;
-	/** The tables in its kernel; none after a reboot, until the agent is back. */
+	readonly name: string;
+	/** Undefined until it has joined. */
+	node(): NodeId | undefined;
+	/** What its agent last had to say of it. */
+	described(): NodeDescription | undefined;
+	/** What its kernel was brought to; none after a reboot, until the agent is back. */
 	tables(): Assignment | undefined;
+	/** Its agent answers its peers. */
+	isAwake(): boolean;
 	/** Tasks whose containers run, as the engine has it. */
 	running(): ReadonlySet<TaskId>;
 	/** Tasks whose containers ended by themselves, whether or not the agent knows. */
 	broke(): ReadonlySet<TaskId>;
-	/** What the agent says of its tasks, as far as it has tables. */
-	statuses(): ReadonlyMap<TaskId, TaskStatus>;
-	/** Since when the agent runs without a break; undefined while it does not. */
-	upSinceMs(): number | undefined;
+	/** Since when nothing was done to it; undefined while the agent does not run. */
+	calmSinceMs(): number | undefined;
 	/** Nothing is under way: no container being made or stopped. */
 	isIdle(): boolean;
 	/** The agent dies, whatever it was in the middle of, and starts again. */
 	restartAgent(downMs: number): void;
+	restartEngine(downMs: number): void;
 	/** Power off and on: every container ends, the kernel forgets. */
 	reboot(downMs: number): void;
 	/** Power off, for good. */
 	destroy(): void;
 	/** A container dies by itself, or turns unhealthy. */
 	breakContainer(how: "exit" | "unhealthy"): void;
-	start(): void;
+	/** Somebody installs the agent. */
+	install(): void;
 }
 
 export interface MachineWorld {
 	readonly clock: Clock;
-	/** How long things take here, and which of them fail. */
 	readonly dice: Dice;
+	readonly description: NodeDescription;
+	/** Containers go on while their engine is away. */
+	readonly liveRestore: boolean;
 	/** False while the user's wish alone counts: nothing fails of itself any more. */
-	readonly faulty: () => boolean;
-	readonly poll: (node: NodeId, hash: string, answer: (reply: AssignmentReply) => void) => void;
-	/** `heard` when the control plane's answer came back. */
-	readonly report: (node: NodeId, report: Report, heard: () => void) => void;
-	readonly applied: (node: NodeId, tables: Assignment) => void;
-	readonly stopping: (node: NodeId, task: TaskId) => void;
+	faulty(): boolean;
+	happened(what: string): void;
+	tell(what: string): void;
+	dispatcher(process: Process, node: NodeId): Dispatcher;
+	join(process: Process): Promise<JoinReply>;
+	/** The peer would answer a question now. */
+	answers(peer: NodeId): boolean;
+	joined(node: NodeId): void;
+	applied(node: NodeId, tables: Assignment): void;
+	/** A container runs from now on. */
+	started(node: NodeId, task: TaskId, image: string): void;
+	/** A container that runs is asked to stop; `keeps` when its agent was told to run it. */
+	stopping(node: NodeId, task: TaskId, keeps: boolean): void;
+	/** Bugs to be found: the agent begins without what it knew; takes whatever comes; says what is not so yet. */
+	readonly forgetsLedger: boolean;
+	readonly takesAnything: boolean;
+	readonly acknowledgesEarly: boolean;
+	/** A bug to be found: what was cut off starts again, jobs too. */
+	readonly repeatsJobs: boolean;
 }
 
-interface Container {
-	readonly id: string;
-	readonly task: TaskId;
-	readonly addresses: readonly string[];
-	readonly healthcheck: boolean;
-	/** Whoever asked for one attempt and no more gets no second one after a reboot. */
-	readonly restarts: boolean;
-	kind: "created" | "running" | "ended";
-	exitCode: number;
-	health: "none" | "starting" | "healthy" | "unhealthy";
-	/** It ended with the machine. */
-	interrupted: boolean;
-}
+const rejoinMs = 500;
 
-/** The agent's own memory of a task; of it, only the status is on disk. */
-interface Entry {
-	status: TaskStatus;
-	trouble: Memory["trouble"];
-	busy: boolean;
-}
-
-const firstNewsMs = 3000;
-
-export function machine(node: NodeId, world: MachineWorld): Machine {
+export function machine(name: string, world: MachineWorld): Machine {
 	const { clock, dice } = world;
 
 	// The disk: outlives everything.
-	const disk = { accepted: null as Accepted | null, statuses: new Map<TaskId, TaskStatus>() };
-	// The engine's, which keeps its containers over a reboot, ended.
-	const containers = new Map<TaskId, Container>();
+	const emptyDisk = () => ({
+		node: undefined as NodeId | undefined,
+		accepted: null as Accepted | null,
+		remembered: {} as Remembered,
+	});
+	let disk = emptyDisk();
+	let lastStart = 0;
 	const broke = new Set<TaskId>();
 	// The kernel's.
 	let tables: Assignment | undefined;
-
+	let boots = 1;
+	let ranSinceBoot = false;
+	let engineStarts = 1;
 	// The agent's own, gone with it.
-	let life = 0;
+	let process: Process | undefined;
+	let described: NodeDescription | undefined;
+	let calmSinceMs = clock.nowMs();
+	let isInstalled = false;
 	let isDestroyed = false;
-	let up = false;
-	let startedMs = 0;
-	let polls = 0;
-	let accepted: Accepted | null = null;
-	let entries = new Map<TaskId, Entry>();
-	let leaving = new Set<TaskId>();
-	let observed = 0;
-	let unsaid = new Map<TaskId, TaskStatus>();
-	let saidApplied = 0;
-	let appliedRevision = 0;
-	let reporting = false;
 
-	const soon = (delayMs: number, event: () => void) => {
-		const born = life;
-		clock.after(delayMs, () => {
-			if (up && born === life) event();
-		});
-	};
-	/** The engine goes on with what it was asked for, whether or not who asked is still there. */
-	const engineDoes = (delayMs: number, event: () => void) => {
-		const born = boots;
-		clock.after(delayMs, () => {
-			if (born === boots) event();
-		});
-	};
-	let boots = 0;
+	const engine = simulatedEngine({
+		clock,
+		dice,
+		faulty: world.faulty,
+		happened: world.happened,
+		started({ task, image }) {
+			if (disk.node) world.started(disk.node, task, image);
+		},
+		failed: ({ task }) => broke.add(task),
+		stopping({ task }) {
+			if (!disk.node || broke.has(task)) return;
+			const wanted = disk.accepted?.assignment.tasks.find(({ id }) => id === task);
+			world.stopping(disk.node, task, wanted?.desired === "running");
+		},
+	});
+	const running = () => engine.containers().filter(({ state }) => state === "running");
 
-	function start() {
-		life++;
-		up = true;
-		startedMs = clock.nowMs();
-		accepted = disk.accepted;
-		[entries, leaving, unsaid, observed] = [new Map(), new Set(), new Map(), 0];
-		[saidApplied, appliedRevision, reporting] = [0, 0, false];
-		for (const { observed: each } of disk.statuses.values()) observed = Math.max(observed, each);
-		const known = accepted;
-		// After a boot, nothing of ours runs: there is time to hear what moved elsewhere meanwhile.
-		if (known && tables) apply(known);
-		else if (known) soon(firstNewsMs, () => !tables && accepted === known && apply(known));
-		poll();
-		sweep();
+	function start(): void {
+		const born = startProcess(clock);
+		process = born;
+		calmSinceMs = clock.nowMs();
+		void (disk.node ? run(born, disk.node) : join(born));
 	}
 
-	function poll() {
-		const [mine, born] = [++polls, life];
-		world.poll(node, accepted?.hash ?? "", (reply) => {
-			if (!up || born !== life) return;
-			// Also one that was given up and comes all the same: what it is worth is the ledger's to say.
-			accept(reply);
-			if (mine === polls) soon(dice.between(0, 20), poll);
-		});
-		// An answer that does not come is not waited for for ever.
-		soon(4000, () => {
-			if (mine === polls) poll();
-		});
-	}
-
-	function accept({ revision, hash, assignment }: AssignmentReply) {
-		const kept = hash === accepted?.hash ? accepted.assignment : undefined;
-		const content = assignment ?? kept;
-		if (!content) return;
-		const offered = { revision, hash, assignment: content };
-		const { kind } = judge(accepted, offered);
-		if (kind === "refused") return;
-		accepted = offered;
-		if (kind === "accepted") disk.accepted = offered;
-		if (tables === content) {
-			appliedRevision = revision;
-			return flush();
+	async function join(born: Process): Promise<void> {
+		try {
+			const { node } = await world.join(born);
+			disk = { ...emptyDisk(), node };
+			world.joined(node);
+			await run(born, node);
+		} catch {
+			born.after(rejoinMs + dice.between(0, 1000), () => void join(born));
 		}
-		soon(dice.between(1, 30), () => {
-			if (accepted?.assignment === content) apply(accepted);
-		});
 	}
 
-	function apply({ assignment, revision }: Accepted) {
-		const news = tables !== assignment;
-		tables = assignment;
-		appliedRevision = revision;
-		if (news) world.applied(node, { ...assignment, revision });
-		for (const id of entries.keys()) {
-			if (!assignmentOf(id)) {
-				entries.delete(id);
-				disk.statuses.delete(id);
-				unsaid.delete(id);
-			}
-		}
-		lookAround();
-		flush();
-	}
-
-	/** The engine's events may be missed; a look around now and then makes up for it. */
-	function sweep() {
-		soon(dice.between(2000, 4000), () => {
-			if (tables) lookAround();
-			flush();
-			sweep();
-		});
-	}
-
-	function lookAround() {
-		for (const task of tables?.tasks ?? []) advance(task.id);
-		for (const id of containers.keys()) if (!assignmentOf(id)) dismiss(id);
-	}
-
-	/** Tasks are stepped toward what is in the tables, not toward what is on its way there. */
-	function assignmentOf(id: TaskId): TaskAssignment | undefined {
-		return tables?.tasks.find((task) => task.id === id);
-	}
-
-	function entryOf(id: TaskId): Entry {
-		const known = entries.get(id);
-		if (known) return known;
-		const remembered = disk.statuses.get(id);
-		const entry = {
-			status: remembered ?? { ...unseen.status, ...tick() },
-			trouble: null,
-			busy: false,
-		};
-		entries.set(id, entry);
-		unsaid.set(id, entry.status);
-		return entry;
-	}
-
-	function advance(id: TaskId) {
-		const task = assignmentOf(id);
-		if (!task) return;
-		const entry = entryOf(id);
-		if (entry.busy) return;
-		const container = containers.get(id);
-		const { status, action } = step(task, seenOf(container), {
-			status: entry.status,
-			trouble: entry.trouble,
-			interrupted: container?.kind === "ended" && container.interrupted,
-		});
-		say(id, entry, status);
-		if (action === "none") {
-			entry.trouble = null;
-			return;
-		}
-		entry.busy = true;
-		const done = (trouble: Memory["trouble"]) =>
-			soon(dice.between(0, 5), () => {
-				entry.busy = false;
-				entry.trouble = trouble;
-				if (trouble?.kind !== "waiting") advance(id);
-			});
-		if (action === "prepare") return prepare(task, done);
-		if (action === "start") return begin(task, done);
-		if (task.desired === "shutdown") world.stopping(node, id);
-		halt(id, () => done(null));
-	}
-
-	function prepare(task: TaskAssignment, done: (trouble: Memory["trouble"]) => void) {
-		engineDoes(dice.between(20, 400), () => {
-			if (world.faulty() && dice.chance(0.05)) {
-				return done(
-					dice.chance(0.5)
-						? { kind: "rejected", error: `No such image: ${task.template.container.image}` }
-						: { kind: "waiting", error: "the registry does not answer" },
-				);
-			}
-			if (!containers.has(task.id)) {
-				containers.set(task.id, {
-					id: dice.id(),
-					task: task.id,
-					addresses: task.attachments.map(({ address }) => address),
-					healthcheck: task.template.container.healthcheck !== null,
-					restarts: task.template.restart.condition !== "none",
-					kind: "created",
-					exitCode: 0,
-					health: "none",
-					interrupted: false,
-				});
-			}
-			done(null);
-		});
-	}
-
-	function begin(task: TaskAssignment, done: (trouble: Memory["trouble"]) => void) {
-		const before = [...containers.values()].find(
-			({ kind, task: id, addresses }) =>
-				kind === "running" &&
-				id !== task.id &&
-				task.attachments.some(({ address }) => addresses.includes(address)),
+	async function run(born: Process, node: NodeId): Promise<void> {
+		const freshBoot = !ranSinceBoot;
+		ranSinceBoot = true;
+		const ledger = openLedger(born);
+		const era = () => `boot ${boots}${world.liveRestore ? "" : ` engine ${engineStarts}`}`;
+		const docker = () => engine.docker(born);
+		// Somebody may be connected for a while to a task that is to stop.
+		const connections = () => born.ask(1, () => (dice.chance(0.3) ? 1 : 0), dice.between(1, 5));
+		const tasks = new Tasks(
+			{
+				docker,
+				nowMs: clock.nowMs,
+				era,
+				save: ledger.remember,
+				images,
+				files: noFiles,
+				registryAuth: async () => null,
+				ownRegistryAuth: "",
+				connections,
+				sleep: (ms) => new Promise((resolve) => born.after(ms, resolve)),
+			},
+			ledger.remembered,
 		);
-		if (before) {
-			return done({ kind: "waiting", error: `waiting for ${before.task} to stop` });
-		}
-		engineDoes(dice.between(10, 200), () => {
-			const container = containers.get(task.id);
-			if (!container) return done({ kind: "failed", error: "No such container" });
-			if (world.faulty() && dice.chance(0.03)) {
-				broke.add(task.id);
-				return done({ kind: "failed", error: "starting container failed" });
-			}
-			container.kind = "running";
-			container.interrupted = false;
-			container.health = container.healthcheck ? "starting" : "none";
-			if (container.healthcheck) {
-				engineDoes(dice.between(200, 1500), () => {
-					if (container.kind !== "running" || container.health !== "starting") return;
-					container.health = "healthy";
-					noticed(task.id);
+		const keeper = keeperOf(tasks, images, { current: docker }, "/nowhere");
+		const sleep: World["sleep"] = (ms, signal) => sleepOf(ms, signal, born.after);
+		await runLoop(
+			{
+				dispatcher: world.dispatcher(born, node),
+				ledger,
+				tables: kernelOf(born, node),
+				tasks: keeper,
+				engine: {
+					async listen(listener) {
+						engine.listen(born, listener);
+					},
+				},
+				watch: (changed, signal) => watch(born, ledger, changed, signal),
+				describe: (complaints) =>
+					born.ask(1, () => look({ ...world.description, ...complaints }), dice.between(1, 5)),
+				answer: () => {
+					throw new Error("nobody asks an engine here");
+				},
+				freshBoot,
+				after: born.after,
+				sleep,
+				random: dice.next,
+				log: (line) => world.tell(`${name}: ${line}`),
+			},
+			new AbortController().signal,
+		);
+		removed(born);
+	}
+
+	const look = (found: NodeDescription) => {
+		described = found;
+		return found;
+	};
+
+	/** The control plane knows the node no more: all of ours goes, and somebody installs the agent anew. */
+	function removed(born: Process): void {
+		world.tell(`${name} is a node no more`);
+		born.kill();
+		disk = emptyDisk();
+		tables = undefined;
+		for (const { Id } of engine.containers()) engine.remove(Id);
+		clock.after(dice.between(500, 5000), () => {
+			if (process === born && !isDestroyed) start();
+		});
+	}
+
+	/** As `edge-agent/ledger.ts`, on this disk. */
+	function openLedger(born: Process): Ledger {
+		let accepted = world.forgetsLedger ? null : disk.accepted;
+		let remembered = world.forgetsLedger ? {} : disk.remembered;
+		let dirty = false;
+		const start = Math.max(lastStart + 1, clock.nowMs());
+		lastStart = start;
+		return {
+			get accepted() {
+				return accepted;
+			},
+			get remembered() {
+				return remembered;
+			},
+			start,
+			async accept(told) {
+				const offered = world.repeatsJobs ? withoutJobs(told) : told;
+				const acceptance: Acceptance = world.takesAnything
+					? { kind: "accepted" }
+					: judge(accepted, offered);
+				if (acceptance.kind === "refused") world.happened("an assignment is refused as older");
+				if (acceptance.kind === "refused") return acceptance;
+				if (acceptance.kind === "accepted") {
+					const write = () => {
+						disk.accepted = offered;
+					};
+					await born.ask(dice.between(0, 4), write, 1);
+				}
+				accepted = offered;
+				return acceptance;
+			},
+			remember(next) {
+				remembered = next;
+				if (dirty) return;
+				dirty = true;
+				born.after(dice.between(1, 10), () => {
+					dirty = false;
+					disk.remembered = remembered;
 				});
-			}
-			done(null);
-		});
-	}
-
-	function halt(id: TaskId, done: () => void) {
-		engineDoes(dice.between(10, 2000), () => {
-			const container = containers.get(id);
-			if (container?.kind === "running") {
-				container.kind = "ended";
-				container.exitCode = 143;
-				for (const [other, { trouble }] of entries) if (trouble) noticed(other);
-			}
-			done();
-		});
-	}
-
-	/** Nobody asks for it any more. */
-	function dismiss(id: TaskId) {
-		if (leaving.has(id)) return;
-		leaving.add(id);
-		if (containers.get(id)?.kind === "running") world.stopping(node, id);
-		halt(id, () => {
-			containers.delete(id);
-			soon(0, () => leaving.delete(id));
-		});
-	}
-
-	function noticed(id: TaskId) {
-		// One event in ten is missed.
-		if (!up || !tables || (world.faulty() && dice.chance(0.1))) return;
-		soon(dice.between(0, 20), () => advance(id));
-	}
-
-	function tick() {
-		observed = Math.max(observed + 1, clock.nowMs());
-		return { sinceMs: clock.nowMs(), observed };
-	}
-
-	function say(id: TaskId, entry: Entry, said: Said) {
-		const { sinceMs, observed: _, ...known } = entry.status;
-		if (Bun.deepEquals(known, said)) return;
-		const now = tick();
-		const since = known.state === said.state ? sinceMs : now.sinceMs;
-		entry.status = { ...said, sinceMs: since, observed: now.observed };
-		disk.statuses.set(id, entry.status);
-		unsaid.set(id, entry.status);
-		soon(dice.between(0, 30), flush);
-	}
-
-	/** What was not heard is said again. */
-	function flush() {
-		if (reporting || (unsaid.size === 0 && saidApplied === appliedRevision)) return;
-		reporting = true;
-		const said = new Map(unsaid);
-		const revision = appliedRevision;
-		const report: Report = {
-			...(tables ? { applied: { revision, hash: accepted?.hash ?? "" } } : {}),
-			tasks: [...said].map(([id, status]) => ({ id, status })),
+			},
+			flush: async () => {},
 		};
-		let over = false;
-		const finish = (heard: boolean) => {
-			if (over) return;
-			over = true;
-			reporting = false;
-			if (heard) {
-				saidApplied = revision;
-				for (const [id, status] of said) if (unsaid.get(id) === status) unsaid.delete(id);
-			}
-			flush();
-		};
-		const born = life;
-		world.report(node, report, () => {
-			if (up && born === life) finish(true);
-		});
-		soon(3000, () => finish(false));
 	}
 
-	function kill() {
-		up = false;
-		life++;
+	function kernelOf(born: Process, node: NodeId): Tables {
+		return {
+			async apply(assignment, silent): Promise<Applied> {
+				const fails = world.faulty() && dice.chance(0.003);
+				if (fails) world.happened("a kernel refuses its tables");
+				const write = () => {
+					if (fails) return;
+					const isNews = tables !== assignment;
+					tables = assignment;
+					if (isNews) world.tell(`${name} applied revision ${assignment.revision}`);
+					world.applied(node, reachable(assignment, silent));
+				};
+				if (world.acknowledgesEarly) born.after(3000, write);
+				else await born.ask(dice.between(1, 25), write, 1);
+				return {
+					kernel: !fails,
+					networks: new Map(assignment.networks.map(({ id }) => [id, `engine-${id}`])),
+					attached: [],
+					problems: fails ? ["VIPs: nft: Device or resource busy"] : [],
+				};
+			},
+			heed: async () => {},
+			containersChanged: async () => [],
+		};
+	}
+
+	/** As `watchPeers` does it: everybody is asked, and has answered by the next time or has not. */
+	function watch(
+		born: Process,
+		ledger: Ledger,
+		changed: (silent: ReadonlySet<NodeId>) => void,
+		signal: AbortSignal,
+	): Promise<void> {
+		let state = nobody;
+		const round = (asked: readonly NodeId[]) => {
+			if (signal.aborted) return;
+			const before = silentOf(state);
+			for (const peer of asked) {
+				const lost = world.faulty() && dice.chance(0.02);
+				if (lost || !world.answers(peer)) continue;
+				state = observe(state, { kind: "heard", peer }, clock.nowMs());
+			}
+			const peers = tables ? (ledger.accepted?.assignment.peers ?? []) : [];
+			const ids = peers.map(({ node }) => node);
+			state = observe(state, { kind: "tick", peers: ids }, clock.nowMs());
+			const after = silentOf(state);
+			if (before.symmetricDifference(after).size > 0) {
+				world.happened("a node's view of its peers changes");
+				changed(after);
+			}
+			born.after(intervalFor(ids.length), () => round(ids));
+		};
+		born.after(dice.between(1, 300), () => round([]));
+		return new Promise((resolve) => signal.addEventListener("abort", () => resolve()));
+	}
+
+	function kill(): void {
+		process?.kill();
 	}
 
 	return {
-		node,
+		name,
+		node: () => disk.node,
+		described: () => described,
 		tables: () => tables,
+		isAwake: () => process?.isAlive() === true && tables !== undefined,
+		running: () => new Set(running().map(({ task }) => task)),
 		broke: () => broke,
-		statuses: () => new Map([...entries].map(([id, { status }]) => [id, status])),
-		upSinceMs: () => (up ? startedMs : undefined),
-		isIdle: () =>
-			up &&
-			leaving.size === 0 &&
-			![...entries.values()].some(({ busy, trouble }) => busy || trouble),
-		running: () =>
-			new Set(
-				[...containers.values()].filter(({ kind }) => kind === "running").map(({ task }) => task),
-			),
-		start,
+		calmSinceMs: () => (process?.isAlive() ? calmSinceMs : undefined),
+		isIdle: () => process?.isAlive() === true && !engine.isBusy(),
+		install() {
+			if (isDestroyed) return;
+			isInstalled = true;
+			start();
+		},
 		restartAgent(downMs) {
-			if (!up) return;
+			const dying = process;
+			if (!dying?.isAlive()) return;
 			kill();
-			const born = boots;
 			clock.after(downMs, () => {
-				if (born === boots && !up) start();
+				if (process === dying && !isDestroyed) start();
 			});
 		},
+		restartEngine(downMs) {
+			calmSinceMs = clock.nowMs() + downMs;
+			if (!world.liveRestore) {
+				engineStarts++;
+				lose(running());
+			}
+			engine.restart(downMs, !world.liveRestore);
+		},
 		reboot(downMs) {
-			if (isDestroyed) return;
+			if (isDestroyed || !isInstalled) return;
 			kill();
 			boots++;
+			ranSinceBoot = false;
 			tables = undefined;
-			for (const container of containers.values()) {
-				if (container.kind !== "running") continue;
-				container.kind = "ended";
-				container.exitCode = 137;
-				container.interrupted = true;
-				if (!container.restarts) broke.add(container.task);
-			}
-			const born = boots;
+			lose(running());
+			engine.powerOff();
+			const boot = boots;
+			process = undefined;
 			clock.after(downMs, () => {
-				if (born === boots) start();
+				if (boot === boots && !isDestroyed) start();
 			});
 		},
 		destroy() {
 			kill();
-			boots++;
 			isDestroyed = true;
+			engine.powerOff();
 			tables = undefined;
-			containers.clear();
 		},
 		breakContainer(how) {
-			const alive = [...containers.values()].filter(({ kind }) => kind === "running");
+			const alive = running();
 			if (alive.length === 0) return;
 			const victim = dice.pick(alive);
 			broke.add(victim.task);
-			if (how === "unhealthy" && victim.health === "healthy") victim.health = "unhealthy";
-			else {
-				victim.kind = "ended";
-				victim.exitCode = dice.pick([0, 1, 137]);
-			}
-			noticed(victim.task);
+			if (how === "unhealthy" && victim.health === "healthy") engine.sicken(victim);
+			else engine.exit(victim, dice.pick([0, 1, 137]));
 		},
 	};
+
+	/** Jobs, and whoever asked for one attempt and no more, get no second one after a reboot. */
+	function lose(lost: readonly Container[]): void {
+		for (const { task } of lost) {
+			const wanted = disk.accepted?.assignment.tasks.find(({ id }) => id === task);
+			if (wanted?.job || wanted?.template.restart.condition === "none") broke.add(task);
+		}
+	}
 }
 
-function seenOf(container: Container | undefined): Seen {
-	if (!container) return { kind: "none" };
-	return {
-		kind: container.kind,
-		containerId: container.id,
-		pid: container.kind === "running" ? 4711 : 0,
-		exitCode: container.exitCode,
-		error: "",
-		oomKilled: false,
-		health: container.health,
-		ports: [],
-	};
+function withoutJobs({ assignment, ...rest }: Accepted): Accepted {
+	const tasks = assignment.tasks.map(({ job: _job, ...task }) => task);
+	return { ...rest, assignment: { ...assignment, tasks } };
 }
+
+/** Its disk has room for all. */
+const images = { want() {}, pulled() {}, async tend() {}, makeRoom: async () => false };
+
+/** Nobody here uses secrets and configs. */
+const noFiles = { write: async () => null, keepOnly: async () => {} };

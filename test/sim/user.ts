@@ -1,30 +1,61 @@
-// The user: creates, scales, updates and removes services, drains and labels nodes, at random and without patience.
+// The user: creates, scales, updates, rolls back and removes services and jobs, drains and labels nodes, at random and
+// without patience, and changes the config that some of them use.
 //
 // Writes what the Engine API's door would write for the same command, and nothing that the planner decides.
 
-import { template } from "../../control-plane/manager/scheduler/schedule.test-data.ts";
-import type { Change } from "../../model/change.ts";
-import type { NetworkId, ServiceId } from "../../model/id.ts";
-import type { PortSpec, Service, ServiceSpec, UpdatePolicy } from "../../model/service.ts";
+import { putSpec } from "../../control-plane/engine/services.ts";
+import { firstRun } from "../../control-plane/manager/orchestrator/run.ts";
+import type { Change, Moment } from "../../model/change.ts";
+import type { ServiceId } from "../../model/id.ts";
+import { filesOf, newestOf, withContent } from "../../model/material.ts";
+import { isAboutSchedules } from "../../model/schedule.ts";
+import { isJob, type PortSpec, type Service, type ServiceSpec } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
+import { goodImage, isHopeless } from "./images.ts";
 import type { Dice } from "./random.ts";
+import { anyImage, anyJob, anyPolicy, anySpec, config, documentOf } from "./specs.ts";
 
 export interface Command {
+	/** `service update`: what is counted. */
+	readonly kind: string;
 	/** As one would type it. */
 	readonly words: string;
-	changes(snapshot: Snapshot, nowMs: number): readonly Change[];
+	changes(snapshot: Snapshot, moment: Moment): readonly Change[];
 }
 
-/** What the user may think of next. */
+/** What the user may think of, and how often. Undefined where there is nothing to do it to. */
+const actions: readonly {
+	readonly weight: number;
+	think(dice: Dice, snapshot: Snapshot): Command | undefined;
+}[] = [
+	{ weight: 16, think: (dice) => create(dice, anySpec) },
+	{ weight: 15, think: (dice) => create(dice, anyJob) },
+	{ weight: 20, think: (dice, snapshot) => toAny(dice, snapshot, scale) },
+	{ weight: 35, think: (dice, snapshot) => toAny(dice, snapshot, update) },
+	{ weight: 5, think: (dice, snapshot) => toAny(dice, snapshot, rollback) },
+	{ weight: 8, think: (dice, snapshot) => toAny(dice, snapshot, remove) },
+	{ weight: 22, think: nodeUpdate },
+	{ weight: 4, think: nodeRemove },
+	{ weight: 7, think: configUpdate },
+];
+
+/** What the user thinks of next. */
 export function anyCommand(dice: Dice, snapshot: Snapshot): Command {
+	let turn = dice.next() * actions.reduce((sum, { weight }) => sum + weight, 0);
+	const action = actions.find(({ weight }) => {
+		turn -= weight;
+		return turn < 0;
+	});
+	return action?.think(dice, snapshot) ?? create(dice, anySpec);
+}
+
+function toAny(
+	dice: Dice,
+	snapshot: Snapshot,
+	command: (dice: Dice, service: Service) => Command | undefined,
+): Command | undefined {
 	const services = [...snapshot.services.values()].filter(({ removing }) => !removing);
-	const service = services.length > 0 ? dice.pick(services) : undefined;
-	if (!service || (services.length < 4 && dice.chance(0.3))) return create(dice);
-	const turn = dice.next();
-	if (turn < 0.3) return scale(dice, service);
-	if (turn < 0.55) return update(dice, service);
-	if (turn < 0.65) return remove(service);
-	return nodeUpdate(dice, snapshot);
+	return services.length > 0 ? command(dice, dice.pick(services)) : undefined;
 }
 
 /** Ends what the user left half done, so that everything can converge: paused nodes run tasks again, drained ones perhaps. */
@@ -33,6 +64,7 @@ export function tidyUp(snapshot: Snapshot, drainedToo: boolean): Command[] {
 		({ spec }) => drainedToo || spec.availability === "pause",
 	);
 	return left.map((node) => ({
+		kind: "node update",
 		words: `docker node update --availability active ${node.description.hostname}`,
 		changes: (now) => {
 			const known = now.nodes.get(node.id);
@@ -44,29 +76,86 @@ export function tidyUp(snapshot: Snapshot, drainedToo: boolean): Command[] {
 	}));
 }
 
-function create(dice: Dice): Command {
+/** What runs by the clock would never be at rest. */
+export function endSchedules(snapshot: Snapshot): Command[] {
+	const left = [...snapshot.services.values()].filter(
+		({ spec, removing }) => !removing && Object.keys(spec.labels).some(isAboutSchedules),
+	);
+	return left.map(({ id, spec }) => ({
+		kind: "service update",
+		words: `docker service update --label-rm skein.schedule ${spec.name}`,
+		changes: (now, moment) => withSpec(now, id, moment, (spec) => ({ ...spec, labels: {} })),
+	}));
+}
+
+/** A better image for what can neither work nor come to an end by its own policies. */
+export function mend(dice: Dice, snapshot: Snapshot): Command[] {
+	return [...snapshot.services.values()].filter(isEndless).map(({ id, spec }) => {
+		const image = goodImage(dice, spec);
+		return {
+			kind: "service mend",
+			words: `docker service update --image ${image} ${spec.name}`,
+			changes: (now, moment) => {
+				const service = now.services.get(id);
+				if (!service || !isEndless(service)) return [];
+				return withSpec(now, id, moment, (spec) => withImage(spec, image));
+			},
+		};
+	});
+}
+
+function isEndless({ spec, updateStatus, job, removing }: Service): boolean {
+	if (removing || !isHopeless(spec)) return false;
+	const { condition, maxAttempts } = spec.template.restart;
+	if (job) return job.state === "running" && condition !== "none" && maxAttempts === 0;
+	// A rollout that is under way comes to its end by itself, whatever it rolls.
+	const isRolling =
+		updateStatus?.state === "updating" || updateStatus?.state === "rollback_started";
+	const isHalted = updateStatus?.state === "paused" || updateStatus?.state === "rollback_paused";
+	return !isRolling && !isHalted;
+}
+
+function create(dice: Dice, any: (dice: Dice, name: string) => ServiceSpec): Command {
 	const id = dice.id() as ServiceId;
-	const spec = anySpec(dice, `web-${id.slice(0, 4)}`);
+	const asked = any(dice, `${any === anyJob ? "job" : "web"}-${id.slice(0, 4)}`);
 	return {
-		words: `docker service create --name ${spec.name}`,
-		changes: (snapshot, nowMs) => {
+		kind: any === anyJob ? "service create --mode job" : "service create",
+		words: `docker service create --name ${asked.name} --mode ${asked.mode.kind}`,
+		changes: (snapshot, { nowMs }) => {
+			const spec = withContent(
+				asked,
+				config.id,
+				newestOf(snapshot.materials.get(config.id) ?? config),
+			);
 			// The door refuses a port that is taken.
 			const taken = [...snapshot.services.values()].flatMap(({ ports }) => ports.map(portKey));
 			if (spec.ports.map(portKey).some((key) => key && taken.includes(key))) return [];
+			const job = firstRun(spec, nowMs);
 			const service: Service = {
 				id,
 				spec,
-				document: {},
+				document: documentOf(spec),
 				specVersion: 1,
 				templateVersion: 1,
 				previous: null,
 				ports: spec.ports,
 				updateStatus: null,
+				...(job && { job }),
 				createdMs: nowMs,
 				updatedMs: nowMs,
 				removing: false,
 			};
-			return [{ kind: "put-service", service }, ...templateOf(service)];
+			const template = {
+				service: id,
+				version: 1,
+				template: spec.template,
+				hostPorts: spec.ports.filter(({ mode }) => mode === "host"),
+				document: {},
+			};
+			return [
+				{ kind: "put-service", service },
+				{ kind: "put-template", template },
+			];
 		},
 	};
 }
@@ -77,37 +166,63 @@ const portKey = ({ mode, published }: PortSpec) =>
 function scale(dice: Dice, { id, spec }: Service): Command {
 	const replicas = dice.between(0, 5);
 	return {
+		kind: "service scale",
 		words: `docker service scale ${spec.name}=${replicas}`,
-		changes: (snapshot, nowMs) => {
-			const service = snapshot.services.get(id);
-			if (!service || service.removing || service.spec.mode.kind === "global") return [];
-			return changed(service, { ...service.spec, mode: { kind: "replicated", replicas } }, nowMs);
+		changes: (snapshot, moment) => {
+			const mode = snapshot.services.get(id)?.spec.mode;
+			if (mode?.kind === "replicated")
+				return withSpec(snapshot, id, moment, (spec) => ({ ...spec, mode: { ...mode, replicas } }));
+			if (mode?.kind !== "replicated-job") return [];
+			const totalCompletions = Math.max(1, replicas);
+			return withSpec(snapshot, id, moment, (spec) => ({
+				...spec,
+				mode: { ...mode, totalCompletions },
+			}));
 		},
 	};
 }
 
 function update(dice: Dice, { id, spec }: Service): Command {
 	const force = dice.chance(0.3);
-	const image = `image:${dice.between(1, 99)}`;
-	const policy = anyPolicy(dice);
+	const image = anyImage(dice, spec, 0.45);
+	const update = anyPolicy(dice);
 	return {
+		kind: force && isJob(spec.mode) ? "service update --force of a job" : "service update",
 		words: `docker service update ${force ? "--force" : `--image ${image}`} ${spec.name}`,
-		changes: (snapshot, nowMs) => {
+		changes: (snapshot, moment) =>
+			withSpec(snapshot, id, moment, (spec) => {
+				const { template } = spec;
+				const forced = { ...template, forceUpdate: template.forceUpdate + 1 };
+				return { ...(force ? { ...spec, template: forced } : withImage(spec, image)), update };
+			}),
+	};
+}
+
+/** The door refuses it where there is nothing to go back to, and to jobs. */
+function rollback(_dice: Dice, { id, spec }: Service): Command | undefined {
+	if (isJob(spec.mode)) return undefined;
+	return {
+		kind: "service rollback",
+		words: `docker service rollback ${spec.name}`,
+		changes: (snapshot, moment) => {
 			const service = snapshot.services.get(id);
-			if (!service || service.removing) return [];
-			const { template } = service.spec;
-			const next = force
-				? { ...template, forceUpdate: template.forceUpdate + 1 }
-				: { ...template, container: { ...template.container, image } };
-			return changed(service, { ...service.spec, template: next, update: policy }, nowMs);
+			if (!service?.previous || service.removing) return [];
+			const status = {
+				state: "rollback_started",
+				startedMs: moment.nowMs,
+				completedMs: null,
+				message: "manually requested rollback",
+			} as const;
+			return putSpec(service, service.previous, status, snapshot, moment).changes;
 		},
 	};
 }
 
-function remove({ id, spec }: Service): Command {
+function remove(_dice: Dice, { id, spec }: Service): Command {
 	return {
+		kind: "service rm",
 		words: `docker service rm ${spec.name}`,
-		changes: (snapshot, nowMs) => {
+		changes: (snapshot, { nowMs }) => {
 			const service = snapshot.services.get(id);
 			if (!service) return [];
 			return [{ kind: "put-service", service: { ...service, removing: true, updatedMs: nowMs } }];
@@ -115,14 +230,16 @@ function remove({ id, spec }: Service): Command {
 	};
 }
 
-function nodeUpdate(dice: Dice, snapshot: Snapshot): Command {
+function nodeUpdate(dice: Dice, snapshot: Snapshot): Command | undefined {
+	if (snapshot.nodes.size === 0) return undefined;
 	const { id, description } = dice.pick([...snapshot.nodes.values()]);
 	const availability = dice.pick(["active", "active", "drain", "pause"] as const);
 	const zone = dice.pick(["a", "b"]);
 	const relabel = dice.chance(0.3);
 	return {
+		kind: "node update",
 		words: `docker node update ${relabel ? `--label-add zone=${zone}` : `--availability ${availability}`} ${description.hostname}`,
-		changes: (now, nowMs) => {
+		changes: (now, { nowMs }) => {
 			const node = now.nodes.get(id);
 			if (!node) return [];
 			const spec = relabel
@@ -138,93 +255,65 @@ function nodeUpdate(dice: Dice, snapshot: Snapshot): Command {
 	};
 }
 
-function changed(service: Service, spec: ServiceSpec, nowMs: number): Change[] {
-	const dirty = JSON.stringify(spec.template) !== JSON.stringify(service.spec.template);
-	const next: Service = {
-		...service,
-		spec,
-		specVersion: service.specVersion + 1,
-		templateVersion: service.templateVersion + (dirty ? 1 : 0),
-		previous: { spec: service.spec, document: service.document },
-		updateStatus: dirty ? null : service.updateStatus,
-		updatedMs: nowMs,
-	};
-	return [{ kind: "put-service", service: next }, ...(dirty ? templateOf(next) : [])];
-}
-
-function templateOf({ id, spec, templateVersion }: Service): Change[] {
-	return [
-		{
-			kind: "put-template",
-			template: {
-				service: id,
-				version: templateVersion,
-				template: spec.template,
-				hostPorts: spec.ports.filter(({ mode }) => mode === "host"),
-				document: {},
-			},
-		},
-	];
-}
-
-function anySpec(dice: Dice, name: string): ServiceSpec {
-	const networks = (["net-a", "net-b"] as NetworkId[]).filter(() => dice.chance(0.5));
-	const ports: PortSpec[] = [];
-	if (dice.chance(0.4)) {
-		const published = dice.chance(0.5) ? 0 : dice.between(8000, 8999);
-		ports.push({ name: "", protocol: "tcp", target: 80, published, mode: "ingress" });
-	}
-	if (dice.chance(0.1)) {
-		const published = dice.between(9000, 9002);
-		ports.push({ name: "", protocol: "tcp", target: 81, published, mode: "host" });
-	}
-	const base = template({
-		name,
-		placement: {
-			constraints: dice.chance(0.2) ? ["node.labels.zone==a"] : [],
-			spreads: dice.chance(0.2) ? ["node.labels.zone"] : [],
-			maxReplicasPerNode: dice.chance(0.15) ? dice.between(1, 2) : 0,
-		},
-		nanoCpus: dice.chance(0.2) ? dice.between(1, 2) * 1e9 : 0,
-	});
-	const health = {
-		test: ["CMD", "true"],
-		intervalMs: 1000,
-		timeoutMs: 1000,
-		startPeriodMs: 0,
-		retries: 3,
-	};
+/** As the door has it: whoever uses the config goes over to the new content, but a job that has run. */
+function configUpdate(): Command {
 	return {
-		name,
-		labels: {},
-		mode: dice.chance(0.2)
-			? { kind: "global" }
-			: { kind: "replicated", replicas: dice.between(0, 5) },
-		template: {
-			...base,
-			container: { ...base.container, healthcheck: dice.chance(0.4) ? health : null },
-			networks: networks.map((network) => ({ network, aliases: [] })),
-			restart: {
-				condition: dice.pick(["any", "any", "any", "on-failure", "none"]),
-				delayMs: dice.pick([0, 1000, 5000]),
-				maxAttempts: dice.chance(0.1) ? 3 : 0,
-				windowMs: dice.chance(0.5) ? 0 : 30_000,
-			},
+		kind: "config update",
+		words: `docker stack deploy, with another ${config.name}`,
+		changes: (snapshot, moment) => {
+			const known = snapshot.materials.get(config.id);
+			if (!known) return [];
+			const { nowMs } = moment;
+			const version = { ...newestOf(known), number: newestOf(known).number + 1, createdMs: nowMs };
+			const material = {
+				...known,
+				versions: [...known.versions, version] as const,
+				specVersion: known.specVersion + 1,
+				updatedMs: nowMs,
+			};
+			const users = [...snapshot.services.values()].filter(
+				({ spec, removing }) => !removing && filesOf(spec.template).length > 0,
+			);
+			const rolled = users.flatMap((service) => {
+				const spec = withContent(service.spec, config.id, version);
+				const next = { spec, document: service.document };
+				return putSpec(service, next, null, snapshot, moment).changes.map((change) =>
+					change.kind === "put-service" && service.job
+						? { ...change, service: { ...change.service, job: service.job } }
+						: change,
+				);
+			});
+			return [{ kind: "put-material", material }, ...rolled];
 		},
-		endpointMode: dice.chance(0.2) && ports.length === 0 ? "dnsrr" : "vip",
-		ports,
-		update: anyPolicy(dice),
-		rollback: anyPolicy(dice),
 	};
 }
 
-function anyPolicy(dice: Dice): UpdatePolicy {
+/** As the door has it: a node that is up is not removed. */
+function nodeRemove(dice: Dice, snapshot: Snapshot): Command | undefined {
+	const down = [...snapshot.nodes.values()].filter(({ status }) => status.state === "down");
+	if (down.length === 0) return undefined;
+	const { id, description } = dice.pick(down);
 	return {
-		parallelism: dice.between(0, 2),
-		delayMs: dice.pick([0, 0, 2000]),
-		failureAction: dice.pick(["pause", "continue", "rollback"]),
-		monitorMs: dice.pick([0, 5000]),
-		maxFailureRatio: dice.pick([0, 0.3]),
-		order: dice.pick(["stop-first", "stop-first", "start-first"]),
+		kind: "node rm",
+		words: `docker node rm ${description.hostname}`,
+		changes: (now) =>
+			now.nodes.get(id)?.status.state === "down" ? [{ kind: "remove-node", id }] : [],
 	};
+}
+
+function withSpec(
+	snapshot: Snapshot,
+	id: ServiceId,
+	moment: Moment,
+	next: (spec: ServiceSpec) => ServiceSpec,
+): readonly Change[] {
+	const service = snapshot.services.get(id);
+	if (!service || service.removing) return [];
+	const spec = next(service.spec);
+	return putSpec(service, { spec, document: documentOf(spec) }, null, snapshot, moment).changes;
+}
+
+function withImage(spec: ServiceSpec, image: string): ServiceSpec {
+	const { template } = spec;
+	return { ...spec, template: { ...template, container: { ...template.container, image } } };
 }

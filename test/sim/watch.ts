@@ -4,42 +4,58 @@
 // I2  a slot keeps its address for as long as it is there
 // I3  a backend in any node's tables was decided to serve; it was healthy and acknowledged when that was decided,
 //     and no node still leads to it when it is told to stop
+// I4  a rollout takes away no more at once than it may (watch-rollouts.ts)
+// I5  once faults stop, everything is as asked, within a bound (world.ts)
 // I6  what the agent has accepted is all that moves it: no container stops that it says shall run
 // I8  what has not converged has a reason
-// and: checks.ts holds after every commit, a task never moves back, a revision's plan settles.
+// I9  a roll-back ends at what was before (watch-rollouts.ts)
+// I10 a finished job never runs again (watch-jobs.ts)
+// and: a decision lands as the next revision of the one it was taken from, checks.ts holds after each, and a task
+// never moves back.
 
 import { type Complaint, check } from "../../control-plane/manager/checks.ts";
-import { parseConstraint, satisfies } from "../../control-plane/manager/scheduler/constraint.ts";
 import type { Assignment } from "../../model/assignment.ts";
+import type { Change } from "../../model/change.ts";
 import type { NetworkId, NodeId, TaskId } from "../../model/id.ts";
 import { gatewayHolder, type Lease, slotHolder } from "../../model/network.ts";
 import type { Node } from "../../model/node.ts";
-import type { Service } from "../../model/service.ts";
-import type { Snapshot } from "../../model/snapshot.ts";
+import { isJob, type Service } from "../../model/service.ts";
+import type { Facts, Snapshot } from "../../model/snapshot.ts";
 import { isHealthy, isMeantToRun, slotKey, type Task } from "../../model/task.ts";
 import { isBefore, isTerminal, rankOf, type TaskState } from "../../model/taskstate.ts";
-import type { Planned } from "./control-plane.ts";
-import type { Store } from "./store.ts";
-
-export class Broken extends Error {
-	override readonly name = "Broken";
-}
-
-export function broken(promise: string, what: string): never {
-	throw new Broken(`${promise}: ${what}`);
-}
+import { broken } from "./broken.ts";
+import { isHopeless } from "./images.ts";
+import { suits } from "./suits.ts";
+import { jobWatcher } from "./watch-jobs.ts";
+import { rolloutWatcher } from "./watch-rollouts.ts";
 
 export interface Watcher {
-	landed(planned: Planned): void;
+	/** A decision is there; `before` is what it was taken from. */
+	landed(decision: { readonly before: Snapshot; readonly changes: readonly Change[] }): void;
+	/** A report is there. */
+	reported(): void;
 	/** The node's kernel has these tables now. */
 	applied(node: NodeId, tables: Assignment): void;
-	/** The agent is about to stop a container that runs, on its own account. */
-	stopping(node: NodeId, task: TaskId, tables: ReadonlyMap<NodeId, Assignment>): void;
-	/** A poll or a report of the node came in; or could have, from now on. */
+	/** A container runs from now on. */
+	started(node: NodeId, task: TaskId, image: string): void;
+	/** A container that runs is asked to stop; `keeps` when its agent was told to run it. */
+	stopping(
+		node: NodeId,
+		task: TaskId,
+		keeps: boolean,
+		tables: ReadonlyMap<NodeId, Assignment>,
+	): void;
+	/** A word of the node was taken; or could have been, from now on. */
 	heard(node: NodeId): void;
 }
 
-export function watcher(store: Store, nowMs: () => number): Watcher {
+export function watcher(
+	store: { readonly facts: Facts },
+	nowMs: () => number,
+	happened: (what: string) => void,
+): Watcher {
+	const jobs = jobWatcher(happened);
+	const rollouts = rolloutWatcher(store, happened);
 	/** Who was to run at an address from which revision on; oldest first. */
 	const assigned = new Map<string, { readonly revision: number; readonly task: Task }[]>();
 	const known = new Set<TaskId>();
@@ -53,6 +69,7 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 	 * or had nothing left there, is not waited for when it is back.
 	 */
 	const waitedFor = new Map<TaskId, ReadonlySet<string>>();
+	const appliedOn = new Map<NodeId, number>();
 
 	const isAlive = (id: TaskId) => {
 		const task = store.facts.tasks.get(id);
@@ -100,11 +117,17 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 	/** Only silence counts that somebody could have heard: the control plane's own absence is not the node's. */
 	function countsAgainst(before: Snapshot, { id, status }: Node) {
 		if (status.state !== "down" || before.nodes.get(id)?.status.state !== "ready") return;
-		// What came in while the plan was on its way, it could not know.
-		const silentMs = status.sinceMs - (heardMs.get(id)?.findLast((ms) => ms < status.sinceMs) ?? 0);
-		// A poll renews a lease only when half of it is used.
-		if (silentMs < before.cluster.nodeTimeoutMs / 2)
-			broken("I6", `${id} is down after ${silentMs} ms`);
+		// What it says of itself, or what its engine did to it, takes no silence.
+		if (!status.message.startsWith("not heard")) return;
+		// What was written while the plan was read and on its way, it could not know.
+		const knownMs = status.sinceMs - 60;
+		const silentMs = status.sinceMs - (heardMs.get(id)?.findLast((ms) => ms < knownMs) ?? 0);
+		// What one process heard, the others may not know for a second.
+		const { nodeTimeoutMs } = before.cluster;
+		const leastMs = (status.message.includes("peers") ? 7_000 : nodeTimeoutMs) - 1_100;
+		if (silentMs < leastMs) {
+			broken("I6", `${id} is down (${status.message}) after ${silentMs} ms`);
+		}
 	}
 
 	function neverBack(facts: Snapshot) {
@@ -119,8 +142,19 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 
 	return {
 		heard: (node) => heardMs.set(node, [...(heardMs.get(node) ?? []).slice(-20), nowMs()]),
+		reported() {
+			neverBack(store.facts);
+			jobs.note(store.facts);
+		},
+		started(_node, task, image) {
+			jobs.started(task);
+			rollouts.started(task, image);
+		},
 		landed({ before, changes }) {
 			const { facts } = store;
+			if (facts.revision !== before.revision + 1) {
+				broken("revisions", `${facts.revision} was decided from ${before.revision}`);
+			}
 			const complaints: readonly Complaint[] = check(facts);
 			if (complaints.length > 0) broken("checks", JSON.stringify(complaints));
 			for (const change of changes) {
@@ -146,6 +180,8 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 			}
 			remember(facts);
 			neverBack(facts);
+			jobs.note(facts);
+			rollouts.landed({ before, changes });
 			for (const change of changes) {
 				if (change.kind === "put-lease") restsFirst(change.lease);
 				if (change.kind === "remove-lease") restsToo(before, change);
@@ -154,6 +190,11 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 			}
 		},
 		applied(node, tables) {
+			const known = appliedOn.get(node) ?? 0;
+			if (tables.revision < known) {
+				broken("I1", `${node} goes back from revision ${known} to ${tables.revision}`);
+			}
+			appliedOn.set(node, tables.revision);
 			for (const network of tables.networks) {
 				const led = new Set<string>();
 				for (const member of network.members) {
@@ -183,7 +224,8 @@ export function watcher(store: Store, nowMs: () => number): Watcher {
 				}
 			}
 		},
-		stopping(node, id, allTables) {
+		stopping(node, id, keeps, allTables) {
+			if (keeps) broken("I6", `${node} stops ${id}, which it was told to run`);
 			const task = store.facts.tasks.get(id);
 			// One that was written off with its node is no longer waited for.
 			if (!task || isTerminal(task.status.state)) return;
@@ -308,6 +350,7 @@ export function unconverged(facts: Snapshot, dead: ReadonlySet<NodeId>): string[
 			continue;
 		}
 		const { state } = service.updateStatus ?? {};
+		const isHalted = state === "paused" || state === "rollback_paused";
 		// An update whose tasks find no place waits for one, as Docker's does.
 		const waits = tasks.some(
 			({ status, templateVersion }) =>
@@ -326,12 +369,18 @@ export function unconverged(facts: Snapshot, dead: ReadonlySet<NodeId>): string[
 			if (availability === "drain" && task.desired === "running") {
 				found.push(`${service.spec.name}.${task.slot} stays on ${task.node}, which is drained`);
 			}
-			if (task.serving && task.desired === "running") continue;
+			if (task.serving && task.desired === "running" && !service.job) continue;
+			// Nobody can do more for it, and the service says so.
+			const isOfHalted = task.templateVersion === service.templateVersion && isHalted;
+			if (isOfHalted && isHopeless(service.spec)) continue;
 			// It waits, and says what for: nothing in this cluster will have it.
 			if (task.status.state === "pending" && task.status.error !== "") continue;
 			found.push(
 				`${service.spec.name}.${task.slot} ${task.id} wants ${task.desired}, is ${task.status.state} ${task.status.error}`,
 			);
+		}
+		if (service.job?.state === "running" && alive.length === 0 && hasWork(facts, service)) {
+			found.push(`${service.spec.name} has work, and nobody does it`);
 		}
 		const slots = new Set(alive.map(slotKey)).size;
 		const wanted = wantedSlots(facts, service);
@@ -343,9 +392,23 @@ export function unconverged(facts: Snapshot, dead: ReadonlySet<NodeId>): string[
 	}
 	for (const node of facts.nodes.values()) {
 		const wanted = dead.has(node.id) ? "down" : "ready";
-		if (node.status.state !== wanted) found.push(`${node.id} is ${node.status.state}`);
+		if (node.status.state === wanted) continue;
+		const { id, status, unreachable } = node;
+		found.push(`${id} is ${status.state} ${status.message}, and misses ${unreachable}`);
 	}
 	return found;
+}
+
+/** A global job is over when its nodes have done it, whichever come; with none of them there it waits. */
+function hasWork(facts: Snapshot, service: Service): boolean {
+	if (service.spec.mode.kind !== "global-job") return true;
+	return [...facts.nodes.values()].some(
+		(node) =>
+			node.status.state === "ready" &&
+			node.spec.availability === "active" &&
+			node.createdMs <= (service.job?.startedMs ?? 0) &&
+			suits(service, node),
+	);
 }
 
 function showTask({ id, slot, templateVersion, desired, status, serving, node }: Task): string {
@@ -354,18 +417,15 @@ function showTask({ id, slot, templateVersion, desired, status, serving, node }:
 }
 
 /** Undefined where tasks may end for good. */
-function wantedSlots(facts: Snapshot, { spec }: Service): number | undefined {
+function wantedSlots(facts: Snapshot, service: Service): number | undefined {
+	const { spec } = service;
+	if (isJob(spec.mode)) return undefined;
 	const { condition, maxAttempts } = spec.template.restart;
 	if (condition !== "any" || maxAttempts > 0) return undefined;
 	if (spec.mode.kind === "replicated") return spec.mode.replicas;
-	const constraints = spec.template.placement.constraints
-		.map(parseConstraint)
-		.filter((constraint) => constraint.kind === "constraint");
-	const suits = (node: Node) =>
-		node.status.state === "ready" &&
-		node.spec.availability !== "drain" &&
-		constraints.every((constraint) => satisfies(node, constraint));
-	return [...facts.nodes.values()].filter(suits).length;
+	const mayRun = (node: Node) =>
+		node.status.state === "ready" && node.spec.availability !== "drain" && suits(service, node);
+	return [...facts.nodes.values()].filter(mayRun).length;
 }
 
 /** I8: whoever waits must be told why. */

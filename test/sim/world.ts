@@ -1,6 +1,7 @@
-// One run: a small cluster, a seed's worth of faults and wishes, then peace, in which everything must converge.
+// One life: a small cluster, a seed's worth of faults and wishes, then peace, in which everything must converge.
 
-import { assign } from "../../control-plane/manager/assign.ts";
+import { assign, assignmentText } from "../../control-plane/manager/assign.ts";
+import { type Planner, plan, planAfter } from "../../control-plane/manager/plan.ts";
 import {
 	cluster,
 	node as nodeOf,
@@ -9,13 +10,19 @@ import type { Assignment } from "../../model/assignment.ts";
 import type { Change } from "../../model/change.ts";
 import type { NetworkId, NodeId, TaskId } from "../../model/id.ts";
 import type { Network } from "../../model/network.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
+import { isTerminal } from "../../model/taskstate.ts";
+import { broken } from "./broken.ts";
 import { type Clock, clock as newClock } from "./clock.ts";
-import { type ControlPlane, controlPlane, hashOf } from "./control-plane.ts";
+import { controlPlane } from "./control-plane.ts";
+import { nextFault } from "./faults.ts";
 import { type Machine, machine } from "./machine.ts";
+import { network } from "./network.ts";
 import { diceOf } from "./random.ts";
+import { config } from "./specs.ts";
 import { store as newStore, type Store } from "./store.ts";
-import { anyCommand, tidyUp } from "./user.ts";
-import { broken, unconverged, unexplained, watcher } from "./watch.ts";
+import { anyCommand, endSchedules, mend, tidyUp } from "./user.ts";
+import { unconverged, unexplained, watcher } from "./watch.ts";
 
 export interface Run {
 	readonly seed: number;
@@ -25,6 +32,8 @@ export interface Run {
 	readonly convergedMs: number;
 	/** What happened, in order. */
 	readonly story: readonly string[];
+	/** How often what happened. */
+	readonly counts: ReadonlyMap<string, number>;
 }
 
 /** What a run ends with when a promise breaks; `cause` is what broke. */
@@ -41,177 +50,209 @@ export class Failed extends Error {
 	}
 }
 
-const troubleMs = 45_000;
-/** Restart delays of 5 s, updates one task at a time with 5 s of watching each, a node that is down for 30 s first. */
-const peaceMs = 300_000;
+/** Bugs to be found, each in place of what is right. */
+export interface Bugs {
+	readonly planner?: Planner;
+	readonly mergesByArrival?: boolean;
+	readonly describesByArrival?: boolean;
+	readonly landsAnything?: boolean;
+	readonly forgetsLedger?: boolean;
+	readonly takesAnything?: boolean;
+	readonly acknowledgesEarly?: boolean;
+	readonly repeatsJobs?: boolean;
+}
 
-export function run(seed: number): Run {
+export function run(seed: number, bugs: Bugs = {}): Run {
 	const story: string[] = [];
+	const { digest } = crypto.subtle;
+	// WebCrypto answers from threads of its own, in no order that a seed could decide. A life is over before anybody
+	// else gets a turn, so nobody else sees this one.
+	crypto.subtle.digest = async (_algorithm, data) =>
+		new Bun.CryptoHasher("sha256").update(data as Uint8Array).digest().buffer as ArrayBuffer;
 	try {
-		return play(seed, story);
+		return play(seed, story, bugs);
 	} catch (cause) {
 		const what = cause instanceof Error ? cause.message : String(cause);
 		throw new Failed(`seed ${seed}: ${what}`, { cause, story });
+	} finally {
+		crypto.subtle.digest = digest;
 	}
 }
 
-function play(seed: number, story: string[]): Run {
+const troubleMs = 25_000;
+/** Restart delays of 5 s, updates one task at a time with 5 s of watching each, a node that is down for 30 s first. */
+const peaceMs = 300_000;
+
+function play(seed: number, story: string[], bugs: Bugs): Run {
 	const dice = {
 		shape: diceOf(seed, "shape"),
 		network: diceOf(seed, "network"),
+		copies: diceOf(seed, "copies"),
 		faults: diceOf(seed, "faults"),
 		user: diceOf(seed, "user"),
-		planner: diceOf(seed, "planner"),
+		plane: diceOf(seed, "plane"),
 	};
 	const clock = newClock();
 	const startMs = clock.nowMs();
 	const tell = (what: string) =>
 		story.push(`${String(clock.nowMs() - startMs).padStart(7)} ${what}`);
+	const counts = new Map<string, number>();
+	const happened = (what: string) => counts.set(what, (counts.get(what) ?? 0) + 1);
+	let isFaulty = true;
+	const faulty = () => isFaulty;
 
-	const store = newStore({ ...cluster(), nodeTimeoutMs: 5000, taskHistory: 2, createdMs: startMs });
-	const watch = watcher(store, clock.nowMs);
-	const tables = new Map<NodeId, Assignment>();
-	let faulty = true;
+	// With Docker's own patience a node's peers have a say before its silence has; with less, never.
+	const nodeTimeoutMs = dice.shape.pick([5000, 15_000]);
+	const store: Store = newStore({
+		cluster: { ...cluster(), nodeTimeoutMs, taskHistory: 2, createdMs: startMs },
+		faulty,
+		happened,
+		landed(decision) {
+			tell(`revision ${store.facts.revision}: ${decision.changes.map(show).join(", ")}`);
+			for (const change of decision.changes) count(change, decision.before, happened);
+			watch.landed(decision);
+		},
+		reported: () => watch.reported(),
+		mergesByArrival: bugs.mergesByArrival ?? false,
+		describesByArrival: bugs.describesByArrival ?? false,
+		landsAnything: bugs.landsAnything ?? false,
+	});
+	const watch = watcher(store, clock.nowMs, happened);
+	store.begin([
+		...networks().map((network) => ({ kind: "put-network", network }) as const),
+		{ kind: "put-material", material: config },
+	]);
 
 	const plane = controlPlane({
+		seed,
 		clock,
-		dice: dice.planner,
+		dice: dice.plane,
 		store,
-		landed(planned) {
-			tell(`revision ${store.facts.revision}: ${planned.changes.map(show).join(", ")}`);
-			watch.landed(planned);
-		},
+		planner: bugs.planner ?? { plan, planAfter },
+		processes: dice.shape.between(1, 3),
+		heard: watch.heard,
+		happened,
+		log: tell,
 	});
-
-	const cut = new Set<NodeId>();
-	/** A message on its way: lost, late, or in time. */
-	const travel = (node: NodeId, arrive: () => void) => {
-		if (cut.has(node) || (faulty && dice.network.chance(0.03))) return;
-		const lateMs = faulty && dice.network.chance(0.08) ? dice.network.between(500, 8000) : 0;
-		clock.after(dice.network.between(1, 20) + lateMs, () => {
-			if (!cut.has(node)) arrive();
+	const net = network({
+		clock,
+		dice: dice.network,
+		copies: dice.copies,
+		plane: () => plane,
+		faulty,
+		happened,
+	});
+	const tables = new Map<NodeId, Assignment>();
+	const machines: Machine[] = Array.from({ length: dice.shape.pick([2, 2, 3, 3, 4]) }, (_, at) => {
+		const name = `m${at + 1}`;
+		const key = `${name}${"A".repeat(43 - name.length)}=`;
+		const addresses = [`192.168.77.${at + 1}`];
+		const { description } = nodeOf({
+			index: at + 1,
+			description: { hostname: name, publicKey: key, addresses },
 		});
-	};
-	const nodes = Array.from({ length: dice.shape.between(2, 4) }, (_, at) =>
-		nodeOf({ index: at + 1 }),
-	);
-	const machines: Machine[] = nodes.map(({ id }) =>
-		machine(id, {
+		return machine(name, {
 			clock,
-			dice: diceOf(seed, `machine ${id}`),
-			faulty: () => faulty,
-			poll: (node, hash, answer) =>
-				travel(node, () => {
-					if (plane.isUp()) watch.heard(node);
-					plane.poll(node, hash, (reply) => travel(node, () => answer(reply)));
-				}),
-			report(node, report, heard) {
-				const times = faulty && dice.network.chance(0.05) ? 2 : 1;
-				for (let time = 0; time < times; time++) {
-					travel(node, () => {
-						if (!plane.isUp()) return;
-						watch.heard(node);
-						plane.report(node, report);
-						travel(node, heard);
-					});
-				}
+			dice: diceOf(seed, `machine ${name}`),
+			description,
+			liveRestore: dice.shape.chance(0.5),
+			faulty,
+			happened,
+			tell,
+			dispatcher: (process, node) => net.dispatcher(name, process, node),
+			join: (process) => net.join(name, process, description),
+			answers: (peer) => {
+				const other = machines.find((each) => each.node() === peer);
+				return other?.isAwake() === true && net.areConnected(name, other.name);
+			},
+			joined(node) {
+				tell(`${name} is node ${node}`);
+				happened("a node joins");
 			},
 			applied(node, applied) {
 				tables.set(node, applied);
-				tell(`${node} applied revision ${applied.revision}`);
 				watch.applied(node, applied);
 			},
-			stopping(node, task) {
-				tell(`${node} stops ${task}`);
-				watch.stopping(node, task, tables);
+			started(node, task, image) {
+				watch.started(node, task, image);
 			},
-		}),
-	);
-
-	store.commit(0, [
-		...networks().map((network) => ({ kind: "put-network", network }) as const),
-		...nodes.map((node) => ({ kind: "put-node", node: { ...node, createdMs: startMs } }) as const),
-	]);
+			stopping(node, task, keeps) {
+				tell(`${name} stops ${task}`);
+				watch.stopping(node, task, keeps, tables);
+			},
+			forgetsLedger: bugs.forgetsLedger ?? false,
+			takesAnything: bugs.takesAnything ?? false,
+			acknowledgesEarly: bugs.acknowledgesEarly ?? false,
+			repeatsJobs: bugs.repeatsJobs ?? false,
+		});
+	});
 	plane.start();
-	for (const each of machines) each.start();
+	for (const each of machines) {
+		// Some are there from the beginning, others come in the middle of a life.
+		clock.after(dice.shape.chance(0.7) ? 0 : dice.shape.between(1000, 15_000), each.install);
+	}
 
+	const dead = new Set<Machine>();
+	const forgetKernels = () => {
+		for (const each of machines) {
+			const node = each.node();
+			if (node && !each.tables()) tables.delete(node);
+		}
+	};
+	let lastFaultEndsMs = 0;
 	// The faults, one after the other, each undone in its own time.
 	const trouble = () => {
 		if (clock.nowMs() > startMs + troubleMs) return;
-		const victim = dice.faults.pick(machines);
-		const turn = dice.faults.next();
-		if (turn < 0.25) {
-			tell(`a container breaks on ${victim.node}`);
-			victim.breakContainer(dice.faults.pick(["exit", "exit", "unhealthy"]));
-		} else if (turn < 0.4) {
-			const downMs = dice.faults.between(100, 3000);
-			tell(`the agent of ${victim.node} restarts, ${downMs} ms`);
-			victim.restartAgent(downMs);
-		} else if (turn < 0.5) {
-			const downMs = dice.faults.between(1000, 20_000);
-			tell(`${victim.node} reboots, ${downMs} ms`);
-			tables.delete(victim.node);
-			victim.reboot(downMs);
-		} else if (turn < 0.75) {
-			const silentMs = dice.faults.between(500, 20_000);
-			tell(`${victim.node} is cut off, ${silentMs} ms`);
-			cut.add(victim.node);
-			clock.after(silentMs, () => cut.delete(victim.node));
-		} else if (plane.isUp()) {
-			const downMs = dice.faults.between(200, 25_000);
-			tell(`the control plane dies, ${downMs} ms`);
-			if (downMs > 20_000 && dice.faults.chance(0.5)) {
-				clock.after(11_000, () => {
-					tell(`${victim.node} reboots in the silence`);
-					tables.delete(victim.node);
-					victim.reboot(1000);
-				});
-			}
-			const endSilence = silence(machines, clock);
-			plane.crash();
-			clock.after(downMs, () => {
-				tell("the control plane is back");
-				endSilence();
-				for (const each of machines) watch.heard(each.node);
-				plane.start();
-			});
+		const fault = nextFault({
+			dice: dice.faults,
+			clock,
+			machines,
+			plane,
+			network: net,
+			silence: () => silence(machines, clock),
+			returned() {
+				for (const each of machines) {
+					const node = each.node();
+					if (node) watch.heard(node);
+				}
+			},
+			mayDie: (each) => dead.size === 0 && machines.length > 2 && dead.add(each).size > 0,
+		});
+		if (fault) {
+			tell(fault.words);
+			happened(fault.kind);
+			lastFaultEndsMs = Math.max(lastFaultEndsMs, clock.nowMs() + fault.ms);
 		}
-		clock.after(dice.faults.between(200, 6000), trouble);
+		forgetKernels();
+		clock.after(dice.faults.between(200, 4000), trouble);
 	};
 	clock.after(2000, trouble);
-	const dead = new Set<NodeId>();
-	const doomed = machines.at(-1);
-	if (machines.length > 2 && doomed && dice.shape.chance(0.25)) {
-		clock.after(dice.shape.between(5000, troubleMs), () => {
-			tell(`${doomed.node} is gone for good`);
-			dead.add(doomed.node);
-			tables.delete(doomed.node);
-			doomed.destroy();
-		});
-	}
 	const wish = () => {
 		if (clock.nowMs() > startMs + troubleMs) return;
 		const command = anyCommand(dice.user, store.facts);
 		tell(`$ ${command.words}`);
+		happened(`docker ${command.kind}`);
 		plane.command(command);
-		clock.after(dice.user.between(100, 8000), wish);
+		clock.after(dice.user.between(100, 4000), wish);
 	};
 	clock.after(100, wish);
 
 	while (clock.step(startMs + troubleMs));
-	faulty = false;
+	isFaulty = false;
 	tell("peace");
-	// Whatever fault still lasts ends in its own time: within 25 s.
-	while (clock.step(startMs + troubleMs + 26_000));
-	cut.clear();
-	for (const command of tidyUp(store.facts, dice.user.chance(0.5))) plane.command(command);
+	const endMs = Math.max(clock.nowMs(), lastFaultEndsMs) + 100;
+	while (clock.step(endMs));
+	const drainedToo = dice.user.chance(0.5);
+	for (const command of [...tidyUp(store.facts, drainedToo), ...endSchedules(store.facts)])
+		plane.command(command);
 	const peaceAtMs = clock.nowMs();
 	for (;;) {
 		const untilMs = clock.nowMs() + 1000;
 		while (clock.step(untilMs));
-		const alive = machines.filter(({ node }) => !dead.has(node));
-		const left = [...unconverged(store.facts, dead), ...unapplied(alive, store, plane)];
+		const alive = machines.filter((each) => !dead.has(each));
+		const left = [...unconverged(store.facts, nodesOf(dead, store)), ...unapplied(alive, store)];
 		if (left.length === 0) break;
+		for (const command of mend(dice.user, store.facts)) plane.command(command);
 		if (clock.nowMs() > peaceAtMs + peaceMs) broken("I5", left.join("\n"));
 	}
 	const silent = unexplained(store.facts);
@@ -222,6 +263,7 @@ function play(seed: number, story: string[]): Run {
 		tasks: store.facts.tasks.size,
 		convergedMs: clock.nowMs() - peaceAtMs,
 		story,
+		counts,
 	};
 }
 
@@ -232,28 +274,34 @@ function play(seed: number, story: string[]): Run {
 function silence(machines: readonly Machine[], clock: Clock): () => void {
 	/** What was told just before may still be on its way, eight seconds late, and then through the agent. */
 	const calmMs = 10_000;
+	/** The first news are waited for three seconds, then come tables, then containers, two seconds for one to stop. */
+	const bootMs = 7_000;
 	const before = new Map<
 		Machine,
 		{ running: ReadonlySet<TaskId>; tables: Assignment | undefined }
 	>();
+	let isOver = false;
 	clock.after(calmMs, () => {
+		if (isOver) return;
 		for (const each of machines) {
-			if (!each.isIdle()) continue;
+			const calmSinceMs = each.calmSinceMs();
+			if (!each.isIdle() || calmSinceMs === undefined) continue;
+			if (clock.nowMs() - calmSinceMs < bootMs) continue;
 			before.set(each, { running: each.running(), tables: each.tables() });
 		}
 	});
 	return () => {
+		isOver = true;
 		for (const [each, { running, tables }] of before) {
-			const upSinceMs = each.upSinceMs();
-			if (upSinceMs === undefined || clock.nowMs() - upSinceMs < 4500) continue;
+			const calmSinceMs = each.calmSinceMs();
+			if (calmSinceMs === undefined || clock.nowMs() - calmSinceMs < bootMs) continue;
 			const now = each.tables();
-			if (tables && (!now || hashOf(now) !== hashOf(tables))) {
-				broken("I6", `${each.node} changed its tables in the silence`);
+			if (tables && (!now || assignmentText(now) !== assignmentText(tables))) {
+				broken("I6", `${each.name} changed its tables in the silence`);
 			}
-			const statuses = each.statuses();
 			for (const task of running) {
 				if (each.running().has(task) || each.broke().has(task)) continue;
-				broken("I6", `${each.node} lost ${task}, ${statuses.get(task)?.state}, in the silence`);
+				broken("I6", `${each.name} lost ${task} in the silence`);
 			}
 		}
 	};
@@ -263,20 +311,84 @@ function silence(machines: readonly Machine[], clock: Clock): () => void {
  * Tables and containers that are not yet what the newest revision says. That a task has ended as it was told to is no
  * news to anybody: it leaves the assignments with the next decision.
  */
-function unapplied(machines: readonly Machine[], store: Store, plane: ControlPlane): string[] {
+function unapplied(machines: readonly Machine[], store: Store): string[] {
 	return machines.flatMap((each) => {
-		const wanted = assign(store.facts, each.node);
+		const node = each.node();
+		if (!node || !store.facts.nodes.has(node)) return [`${each.name} is no node`];
+		const wanted = assign(store.facts, node);
 		const found: string[] = [];
 		const tables = each.tables();
-		if (!tables || hashOf(tables) !== plane.hashFor(each.node))
-			found.push(`${each.node} has old tables`);
+		const isEnded = (id: TaskId) =>
+			isTerminal(store.facts.tasks.get(id)?.status.state ?? "orphaned");
+		const told = tables?.tasks.filter(({ id, desired }) => desired !== "shutdown" || !isEnded(id));
+		const described = store.facts.nodes.get(node)?.description;
+		if (JSON.stringify(described) !== JSON.stringify(each.described()))
+			found.push(`${each.name} is described as ${JSON.stringify(described?.problems)}`);
+		if (!tables || assignmentText({ ...tables, tasks: told ?? [] }) !== assignmentText(wanted))
+			found.push(`${each.name} has old tables`);
 		const asked = new Set(
 			wanted.tasks.filter(({ desired }) => desired === "running").map(({ id }) => id),
 		);
 		for (const id of each.running())
-			if (!asked.has(id)) found.push(`${each.node} still runs ${id}`);
+			if (!asked.has(id)) found.push(`${each.name} still runs ${id}`);
 		return found;
 	});
+}
+
+/** Also of one that was lost before it heard that it is a node. */
+function nodesOf(dead: ReadonlySet<Machine>, { facts }: Store): Set<NodeId> {
+	const names = new Set([...dead].map(({ name }) => name));
+	return new Set(
+		[...facts.nodes.values()]
+			.filter(({ description }) => names.has(description.hostname))
+			.map(({ id }) => id),
+	);
+}
+
+/** What decisions come to, for those who ask whether anything happens here at all. */
+function count(change: Change, before: Snapshot, happened: (what: string) => void): void {
+	switch (change.kind) {
+		case "put-service": {
+			const { id, job, updateStatus } = change.service;
+			const run = before.services.get(id)?.job;
+			if (job && (job.state !== run?.state || job.iteration !== run.iteration))
+				happened(`a job's run is ${job.state}`);
+			const state = updateStatus?.state;
+			if (state === undefined) return;
+			const known = before.services.get(change.service.id)?.updateStatus?.state;
+			if (state !== known) happened(`a rollout is ${state}`);
+			if (
+				state === "rollback_started" &&
+				known === "updating" &&
+				updateStatus?.message.startsWith("update rolled back")
+			)
+				happened("a rollout fails and is rolled back");
+			return;
+		}
+		case "put-task": {
+			const known = before.tasks.get(change.task.id);
+			if (!known) happened("a task is made");
+			else if (change.task.serving && !known.serving) happened("a task serves");
+			else if (change.task.released && !known.released) happened("a stop is let through");
+			return;
+		}
+		case "put-node": {
+			const { state, message } = change.node.status;
+			if (state === before.nodes.get(change.node.id)?.status.state) return;
+			if (state === "down" && message.includes("peers"))
+				happened("a node is down by its peers' word");
+			else happened(`a node is ${state}`);
+			return;
+		}
+		case "task-status":
+			if (change.status.state === "orphaned") happened("a task is written off");
+			return;
+		case "put-lease":
+			if (change.lease.releasedMs > 0) happened("an address is given up");
+			return;
+		default:
+			return;
+	}
 }
 
 /** The ingress network, and two that services may ask for. */

@@ -33,6 +33,10 @@ export async function startFile(): Promise<TestDatabase> {
 }
 
 export interface TestServer extends TestDatabase {
+	/** Rows that it read and wrote since it began, as a bill counts them. */
+	stats(): Promise<{ readonly read: number; readonly written: number }>;
+	/** All of its files. */
+	readonly folder: string;
 	/** Away, as after a power cut; and back, with what it had. */
 	kill(): Promise<void>;
 	restart(): Promise<void>;
@@ -43,6 +47,7 @@ export async function startSqld(): Promise<TestServer> {
 	const folder = await mkdtemp(join(tmpdir(), "skein-sqld-"));
 	const port = await freePort();
 	const url = `http://127.0.0.1:${port}`;
+	const admin = `127.0.0.1:${await freePort()}`;
 	let child: Bun.Subprocess | undefined;
 	const start = async () => {
 		child = Bun.spawn(
@@ -50,6 +55,7 @@ export async function startSqld(): Promise<TestServer> {
 				sqld,
 				...["--db-path", join(folder, "data.sqld")],
 				...["--http-listen-addr", `127.0.0.1:${port}`],
+				...["--admin-listen-addr", admin],
 				...["--max-concurrent-connections", "4"],
 				"--disable-intelligent-throttling",
 			],
@@ -72,6 +78,15 @@ export async function startSqld(): Promise<TestServer> {
 	await start();
 	return {
 		url,
+		folder,
+		async stats() {
+			const reply = await fetch(`http://${admin}/v1/namespaces/default/stats`);
+			const { rows_read_count, rows_written_count } = (await reply.json()) as {
+				rows_read_count: number;
+				rows_written_count: number;
+			};
+			return { read: rows_read_count, written: rows_written_count };
+		},
 		kill,
 		restart: start,
 		async open() {

@@ -2,7 +2,15 @@
 
 import type { Change } from "../../model/change.ts";
 import type { Cluster } from "../../model/cluster.ts";
-import type { ClusterId, NetworkId, NodeId, ServiceId, TaskId } from "../../model/id.ts";
+import type {
+	ClusterId,
+	MaterialId,
+	NetworkId,
+	NodeId,
+	ServiceId,
+	TaskId,
+} from "../../model/id.ts";
+import type { Material } from "../../model/material.ts";
 import type { Network } from "../../model/network.ts";
 import type { Node, NodeDescription } from "../../model/node.ts";
 import type { Service, ServiceSpec, TaskTemplate } from "../../model/service.ts";
@@ -33,6 +41,8 @@ export function sampleCluster(clusterId: ClusterId): Cluster {
 		updatedMs: 1,
 	};
 }
+
+/** Wrapped by nobody: for stores, which do not look inside. */
 
 export function sampleDescription(n: number): NodeDescription {
 	return {
@@ -66,11 +76,13 @@ export function sampleNode(n: number, version = 1): Node {
 		createdMs: 1,
 		updatedMs: 1,
 		description: sampleDescription(n),
+		said: { start: 0, count: 0 },
 		attached: [],
 		appliedRevision: 0,
 		appliedHash: "",
 		leaseUntilMs: 0,
 		unreachable: [],
+		images: [],
 	};
 }
 
@@ -186,4 +198,20 @@ export function sampleChanges(counts: { nodes: number; tasks: number }): Change[
 			}),
 		),
 	];
+}
+
+export function sampleMaterial(n: number, versions: readonly number[]): Material {
+	const [first, ...more] = versions.map((number) => ({ number, templating: false, createdMs: 1 }));
+	if (!first) throw new Error("a material has a version");
+	return {
+		kind: "secret",
+		id: `material${n}` as MaterialId,
+		name: `pw${n}`,
+		labels: {},
+		versions: [first, ...more],
+		specVersion: versions.length,
+		document: { Name: `pw${n}`, Labels: {} },
+		createdMs: 1,
+		updatedMs: 1,
+	};
 }

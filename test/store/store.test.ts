@@ -5,10 +5,14 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import type { Reported } from "../../control-plane/cluster.ts";
 import { randomId } from "../../control-plane/clusters.ts";
-import { openAccounts } from "../../control-plane/store/accounts.ts";
 import type { Database } from "../../control-plane/store/client.ts";
-import { type ClusterStore, openCluster } from "../../control-plane/store/cluster.ts";
+import {
+	type ClusterStore,
+	insertCluster,
+	openCluster,
+} from "../../control-plane/store/cluster.ts";
 import { mergeReports, StaleSnapshot } from "../../control-plane/store/commit.ts";
+import { eraseRows } from "../../control-plane/store/copy.ts";
 import {
 	applyCommit,
 	applyReports,
@@ -17,6 +21,8 @@ import {
 	readNews,
 } from "../../control-plane/store/snapshot.ts";
 import type { Change } from "../../model/change.ts";
+import { must } from "../../model/invariant.ts";
+import type { Material } from "../../model/material.ts";
 import type { Facts } from "../../model/snapshot.ts";
 import { type TaskState, taskStates } from "../../model/taskstate.ts";
 import { hasSqld, startFile, startSqld, type TestDatabase } from "./databases.ts";
@@ -26,6 +32,7 @@ import {
 	sampleChanges,
 	sampleCluster,
 	sampleDescription,
+	sampleMaterial,
 	sampleNetwork,
 	sampleNode,
 	sampleService,
@@ -56,8 +63,8 @@ for (const [name, start, there] of kinds) {
 
 		async function newStore(changes: readonly Change[] = []): Promise<ClusterStore> {
 			const cluster = sampleCluster(randomId());
-			await openAccounts(database).createCluster({
-				account: cluster.id,
+			await insertCluster(database, {
+				organization: "owner",
 				cluster,
 				changes,
 				nowMs: 1,
@@ -101,6 +108,46 @@ for (const [name, start, there] of kinds) {
 			}
 		}, 60_000);
 
+		test("contents lie beside the snapshot, and go with their version, their secret, their cluster", async () => {
+			const store = await newStore();
+			const other = await newStore();
+			const [pw, key] = [sampleMaterial(1, [1]), sampleMaterial(2, [1])];
+			const name = (material: Material, version: number) => ({ material: material.id, version });
+			const content = (material: Material, version: number): Change => ({
+				kind: "put-content",
+				content: { ...name(material, version), sealed: `sealed ${material.id} ${version}` },
+			});
+			const all = [name(pw, 1), name(pw, 2), name(key, 1)];
+			const there = async (from = store) =>
+				(await from.contents(all)).map(({ material, version, sealed }) => {
+					expect(sealed).toBe(`sealed ${material} ${version}`);
+					return `${material === pw.id ? "pw" : "key"} ${version}`;
+				});
+			await commitAt(store, 1, [
+				{ kind: "put-material", material: pw },
+				{ kind: "put-material", material: key },
+				content(pw, 1),
+				content(key, 1),
+			]);
+			expect((await there()).sort()).toEqual(["key 1", "pw 1"]);
+			expect(await there(other)).toEqual([]);
+			const two = sampleMaterial(1, [1, 2]);
+			await commitAt(store, 2, [{ kind: "put-material", material: two }, content(pw, 2)]);
+			expect((await there()).sort()).toEqual(["key 1", "pw 1", "pw 2"]);
+			const held = await store.load();
+			expect(held.facts.materials.get(pw.id)).toEqual(two);
+			expect(JSON.stringify([...held.facts.materials.values()])).not.toContain("sealed");
+			await commitAt(store, 3, [{ kind: "put-material", material: sampleMaterial(1, [2]) }]);
+			expect((await there()).sort()).toEqual(["key 1", "pw 2"]);
+			await commitAt(store, 4, [{ kind: "remove-material", id: key.id }]);
+			expect(await there()).toEqual(["pw 2"]);
+			await store.refresh(held);
+			expect([...held.facts.materials.values()]).toEqual([sampleMaterial(1, [2])]);
+			await eraseRows(database, store.id);
+			expect(there()).rejects.toThrow(/erased/);
+			await there().catch(() => undefined);
+		});
+
 		test("a plan that read revision n never lands on n+1, even if it changes other things", async () => {
 			const store = await newStore();
 			await commitAt(store, 1, [{ kind: "put-network", network: sampleNetwork(1) }]);
@@ -112,7 +159,7 @@ for (const [name, start, there] of kinds) {
 
 		test("nothing lands in a cluster that was erased", async () => {
 			const store = await newStore(sampleChanges({ nodes: 1, tasks: 1 }));
-			await openAccounts(database).eraseCluster(store.id);
+			await eraseRows(database, store.id);
 			const after = commitAt(store, 1, [{ kind: "put-service", service: sampleService(2) }]);
 			expect(after).rejects.toThrow(/erased/);
 			await after.catch(() => undefined);
@@ -231,6 +278,68 @@ for (const [name, start, there] of kinds) {
 				{ numRuns: 25 },
 			);
 		}, 120_000);
+
+		test("what a node describes is its newest report's, in any order, together or one by one", async () => {
+			const start = fc.record({ start: fc.nat(3), count: fc.nat(5) });
+			await fc.assert(
+				fc.asyncProperty(fc.array(start, { minLength: 1, maxLength: 6 }), async (places) => {
+					const reports = places.map((said) => {
+						const name = `${said.start}.${said.count}`;
+						const description = { ...sampleDescription(1), hostname: name };
+						return { node: nodeId(1), said, description, unreachable: [name as never] };
+					});
+					const { node: id, ...newest } = must(
+						reports.toSorted((a, b) => a.said.start - b.said.start || a.said.count - b.said.count)[
+							reports.length - 1
+						],
+						"there is at least one",
+					);
+					const store = await newStore([{ kind: "put-node", node: sampleNode(1) }]);
+					const applying = await store.load();
+					const half = reports.length / 2;
+					const batches = [...reports.slice(0, half).map((each) => [each]), reports.slice(half)];
+					for (const batch of batches) {
+						const merged = mergeReports(batch);
+						applyReports(applying, await store.report(merged, 1, 1), merged);
+					}
+					const fresh = await store.load();
+					expect(fresh.facts.nodes.get(id)).toMatchObject(newest);
+					expect(contents(applying)).toEqual(contents(fresh));
+				}),
+				{ numRuns: 25 },
+			);
+		}, 60_000);
+
+		test("an old report still renews the lease; one without its place counts as it comes", async () => {
+			const store = await newStore([{ kind: "put-node", node: sampleNode(1) }]);
+			const named = (hostname: string) => ({ ...sampleDescription(1), hostname });
+			const say = async (report: Omit<Reported, "node">) => {
+				await store.report(mergeReports([{ node: nodeId(1), ...report }]), 1, 1);
+				const { description, leaseUntilMs, said } = must(
+					(await store.load()).facts.nodes.get(nodeId(1)),
+					"it was put",
+				);
+				return [description.hostname, leaseUntilMs, said.start, said.count];
+			};
+			expect(await say({ description: named("without") })).toEqual(["without", 0, 0, 0]);
+			const second = { start: 5, count: 2 };
+			expect(await say({ description: named("second"), said: second })).toEqual([
+				"second",
+				0,
+				5,
+				2,
+			]);
+			const first = { start: 5, count: 1 };
+			expect(await say({ description: named("first"), said: first, leaseUntilMs: 9 })).toEqual([
+				"second",
+				9,
+				5,
+				2,
+			]);
+			expect(await say({ description: named("older agent") })).toEqual(["older agent", 9, 5, 2]);
+			const restarted = { start: 6, count: 1 };
+			expect(await say({ said: restarted })).toEqual(["older agent", 9, 6, 1]);
+		});
 
 		test("only one process at a time plans, and nothing that is written meanwhile is left behind", async () => {
 			const store = await newStore([{ kind: "put-node", node: sampleNode(1) }]);

@@ -1,165 +1,128 @@
-// What people type into the docker CLI, and what they read: every docker on this machine, against the door.
+// What people type into the docker CLI, and what they read: the same in every place the control plane runs.
 //
-// A transcript is a file of commands (`$ docker …`) with what they print, a file for each version of the CLI. What changes
-// from run to run is redacted. `SKEIN_TRANSCRIPTS=write bun test test/transcripts` writes them anew; the difference is
-// then reviewed like code.
+// A transcript is a file of commands (`$ docker …`) with what they print, a file for each version of the CLI. Each is played
+// twice, by both versions, in turn here and there; `SKEIN_TRANSCRIPTS=all bun test test/transcripts` plays all everywhere.
+// `SKEIN_TRANSCRIPTS=write` writes them anew; the difference is then reviewed like code.
 
-import { afterAll, describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { afterAll, expect, test } from "bun:test";
+import { existsSync, realpathSync } from "node:fs";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { frame } from "../../control-plane/engine/logs.ts";
-import { type Door, openDoor } from "../contract/door.ts";
+import { labAvailable } from "../lab/available.ts";
+import { ensureRoot, suites } from "../lab/roots.ts";
+import { runtimes } from "../runtimes.ts";
+import { placeOf } from "./place.ts";
+import { play, withRegistry } from "./play.ts";
 
-const write = process.env["SKEIN_TRANSCRIPTS"] === "write";
-const folder = mkdtempSync(join(tmpdir(), "skein-transcripts-"));
-afterAll(() => rmSync(folder, { recursive: true, force: true }));
-
-for (const { docker, version } of clients()) {
-	describe(`docker ${version}`, () => {
-		test.each(["sessions", "refusals"])(
-			"%s",
-			async (name) => {
-				const commands = await Bun.file(join(import.meta.dir, `${name}.commands`)).text();
-				const file = Bun.file(join(import.meta.dir, `${name}.${version}.txt`));
-				const said = await play(docker, commands);
-				if (write) await Bun.write(file, said);
-				expect(said).toBe(await file.text());
-			},
-			120_000,
-		);
-	});
-}
-
-interface Client {
-	readonly docker: string;
-	/** Major and minor: patches print the same. */
-	readonly version: string;
-}
-
-/** Those on the path, one of each version that somebody wrote a transcript of. */
-function clients(): Client[] {
-	const found = (process.env["PATH"] ?? "")
-		.split(":")
-		.map((folder) => Bun.which("docker", { PATH: folder }))
-		.filter((path) => path !== null)
-		.map((path) => realpathSync(path));
-	const byVersion = new Map<string, string>();
-	for (const docker of new Set(found)) {
-		const said = Bun.spawnSync([docker, "--version"]).stdout.toString();
-		const version = /version (\d+\.\d+)/.exec(said)?.[1];
-		if (version && (write || hasTranscripts(version)) && !byVersion.has(version)) {
-			byVersion.set(version, docker);
-		}
-	}
-	return [...byVersion].map(([version, docker]) => ({ docker, version }));
-}
-
-function hasTranscripts(version: string): boolean {
-	return existsSync(join(import.meta.dir, `sessions.${version}.txt`));
-}
-
-async function play(docker: string, commands: string): Promise<string> {
-	const door = await openDoor({ init: false, readTask: logs, fetch: registry });
-	const socket = join(folder, `${crypto.randomUUID()}.sock`);
-	const server = Bun.serve({ unix: socket, fetch: (request) => door.app.fetch(request) });
-	const env = {
-		PATH: process.env["PATH"] ?? "",
-		HOME: folder,
-		DOCKER_HOST: `unix://${socket}`,
-		DOCKER_CONFIG: join(folder, "config"),
-	};
-	const lines: string[] = [];
-	try {
-		for (const line of commands.split("\n").filter((each) => each.trim() !== "")) {
-			lines.push(line);
-			if (line.startsWith("#")) continue;
-			if (line.startsWith("! ")) {
-				await happen(door, line.slice(2));
-				continue;
-			}
-			const run = Bun.spawn(["sh", "-c", line.replace(/^\$ docker\b/, docker)], {
-				env,
-				stdin: "ignore",
-				stdout: "pipe",
-				stderr: "pipe",
-				timeout: 60_000,
-			});
-			const agents = door.clusters.current ? keepUp(door, run.exited) : undefined;
-			const [stdout, stderr, code] = await Promise.all([
-				new Response(run.stdout).text(),
-				new Response(run.stderr).text(),
-				run.exited,
-			]);
-			await agents;
-			if (door.clusters.current) await door.settle();
-			lines.push(...redacted(stdout + stderr), ...(code === 0 ? [] : [`(exit ${code})`]), "");
-		}
-		expect(door.faults).toEqual([]);
-		return `${lines.join("\n").trimEnd()}\n`;
-	} finally {
-		await server.stop(true);
-		door.close();
-	}
-}
-
-/** The machines work while the CLI waits for them. */
-async function keepUp(door: Door, until: Promise<unknown>): Promise<void> {
-	let over = false;
-	void until.then(() => {
-		over = true;
-	});
-	while (!over) {
-		await door.settle();
-		await Bun.sleep(20);
-	}
-}
-
-/** What nobody types: machines that join, and lose their power. */
-async function happen(door: Door, what: string): Promise<void> {
-	const [verb, hostname = "", engineVersion = "28.5.1"] = what.split(" ");
-	if (verb === "joins") await door.agents.join(hostname, { engineVersion });
-	else if (verb === "dies") {
-		const node = [...door.cluster().facts.nodes.values()].find(
-			({ description }) => description.hostname === hostname,
-		);
-		if (node) await door.agents.powerOff(node.id);
-		door.cluster().replan();
-	} else throw new Error(`a script can not say: ${what}`);
-	await door.settle();
-}
+const mode = process.env["SKEIN_TRANSCRIPTS"] ?? "";
+const folder = await mkdtemp(join(tmpdir(), "skein-transcripts-"));
 
 /** Knows every image but one. */
-async function registry({ url }: Request): Promise<Response> {
-	if (url.includes("no-such-image")) return new Response("", { status: 404 });
-	if (url.includes("/blobs/")) return Response.json({ architecture: "amd64", os: "linux" });
-	return Response.json({ config: { digest: `sha256:${"0".repeat(64)}` }, of: url });
+const images = Bun.serve({
+	hostname: "127.0.0.1",
+	port: 0,
+	fetch({ url }) {
+		const { pathname } = new URL(url);
+		if (pathname.includes("no-such-image")) return new Response("", { status: 404 });
+		if (pathname.includes("/blobs/")) return Response.json({ architecture: "amd64", os: "linux" });
+		return Response.json({ config: { digest: `sha256:${"0".repeat(64)}` }, of: pathname });
+	},
+});
+const registry = `127.0.0.1:${images.port}`;
+await cp(join(import.meta.dir, "files"), join(folder, "files"), { recursive: true });
+for (const name of ["app1.yml", "app2.yml"]) {
+	const file = Bun.file(join(folder, "files", name));
+	await Bun.write(file, withRegistry(await file.text(), registry));
 }
 
-async function logs(): Promise<ReadableStream<Uint8Array>> {
-	const said = ["64 bytes from 127.0.0.1: seq=0\n", "64 bytes from 127.0.0.1: seq=1\n"];
-	const body = new Response(new Blob(said.map((line) => frame(1, line)))).body;
-	if (!body) throw new Error("a response of bytes has a body");
-	return body;
+/** One of each version that somebody wrote a transcript of, the newest first. */
+const clients = new Map<string, string>();
+for (const docker of await programs()) {
+	const said = Bun.spawnSync([docker, "--version"]).stdout.toString();
+	const version = /version (\d+\.\d+)/.exec(said)?.[1] ?? "";
+	const isWritten = existsSync(join(import.meta.dir, `sessions.${version}.txt`));
+	if (isWritten && !clients.has(version)) clients.set(version, docker);
 }
+const versions = [...clients.keys()].sort((a, b) => Number(b) - Number(a));
+if (versions.length === 0) console.log("skipped: there is no docker that transcripts are for");
 
-const redactions: readonly (readonly [RegExp, string])[] = [
-	[/SWMTKN-1-[0-9a-z]{50}-[0-9a-z]{25}/g, "TOKEN"],
-	[/\b(?=[0-9a-z]*\d)[0-9a-z]{25}\b/g, "ID"],
-	[/^[0-9a-z]{12}(?= )/g, "SHORTID"],
-	[/\b(?:Less than a second|About a minute|less than a second|\d+ \w+) ago\b/g, "TIME ago"],
-	[/\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z| \+0000 utc)?/g, "TIME"],
-	[/ {2,}/g, "  "],
-	[/-{4,}/g, "----"],
+const places = runtimes
+	.filter(({ there }) => there)
+	.slice(0, mode === "write" ? 1 : undefined)
+	.map((runtime) => placeOf(runtime, folder));
+/** The edge has no machine that it is on. */
+const atHome = "own-machine";
+const lists = [
+	...["rollouts", "sessions", "jobs", "containers", "stacks", "secrets"],
+	...[atHome, "refusals", "from-afar"],
 ];
+/** The first is the file's. */
+const quickest = places[0]?.name;
+const bun = places.filter(({ hosted }) => !hosted);
+const hosted = places.filter(({ hosted }) => hosted);
 
-/** How a progress bar gets there is a matter of moments. */
-const passing = /^(overall progress|\d+\/\d+:|[0-9a-z]{12}:|verify: Waiting)/;
+const cases = lists.flatMap((list, index) => {
+	const there = list === atHome ? bun : [...bun, ...hosted];
+	if (mode !== "")
+		return there.flatMap((place) => versions.map((version) => named(list, version, place)));
+	// Every list with every version, and every list at the edge, which differs most; the two others take turns.
+	const [first, ...others] = bun.slice(index % bun.length).concat(bun.slice(0, index % bun.length));
+	const chosen = [first, ...(list === atHome ? others : hosted)];
+	return Array.from({ length: Math.max(chosen.length, versions.length) }, (_, at) => {
+		const place = chosen[at % chosen.length];
+		const version = versions[(index + at) % versions.length];
+		return place && version ? [named(list, version, place)] : [];
+	}).flat();
+});
 
-function redacted(text: string): string[] {
-	return text
-		.split(/[\n\r]+/)
-		.filter((line) => !passing.test(line))
-		.map((line) => redactions.reduce((kept, [what, by]) => kept.replace(what, by), line).trimEnd())
-		.filter((line) => line !== "");
+function named(list: string, version: string, place: (typeof places)[number]) {
+	return { list, version, where: place.name, place };
+}
+
+/**
+ * What a progress bar still says at its end depends on which of two answers came first. Its exit code does not. Over a
+ * file, which is quick, it says all of it.
+ */
+function withoutLastWords(text: string): string {
+	return text.replaceAll(
+		/^(verify: Service( \w+)? converged|rollback: rollback completed)\n/gm,
+		"",
+	);
+}
+
+afterAll(async () => {
+	await Promise.all(places.map((place) => place.stop()));
+	await images.stop(true);
+	await rm(folder, { recursive: true, force: true });
+}, 30_000);
+
+test.concurrent.each(cases)(
+	"$list: docker $version, $where",
+	async ({ list, version, where, place }) => {
+		const file = Bun.file(join(import.meta.dir, `${list}.${version}.txt`));
+		await place.inTurn(async (at, afar) => {
+			const commands = await Bun.file(join(import.meta.dir, `${list}.commands`)).text();
+			const written = mode === "write" ? undefined : await file.text();
+			const socket = list === "from-afar" ? afar : (at.socket ?? afar);
+			const docker = clients.get(version) ?? "";
+			const said = await play(commands, at, { docker, folder, socket, registry }, written);
+			if (written === undefined) await Bun.write(file, said);
+			else if (where === quickest) expect(said).toBe(written);
+			else expect(withoutLastWords(said)).toBe(withoutLastWords(written));
+		});
+	},
+	// The turn may come late; a command that hangs is ended long before.
+	1_800_000,
+);
+
+/** Those on the path, and those of the lab. */
+async function programs(): Promise<Set<string>> {
+	const found = (process.env["PATH"] ?? "")
+		.split(":")
+		.map((each) => Bun.which("docker", { PATH: each }))
+		.filter((path) => path !== null)
+		.map((path) => realpathSync(path));
+	const roots = labAvailable() ? [] : await Promise.all(suites.map(ensureRoot));
+	return new Set([...found, ...roots.map((root) => join(root, "usr/bin/docker"))]);
 }

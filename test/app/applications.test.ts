@@ -1,0 +1,216 @@
+// Applications through the doors: made by the API, pushed to by a forge, built by an agent that says so, deployed.
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createHmac } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { unbuilt } from "../../model/build.ts";
+import { type Runtime, runtimes } from "../runtimes.ts";
+import { describeMachine, joinAgent, type TestAgent } from "./agent.ts";
+
+const digest = `sha256:${"a".repeat(64)}`;
+const samples = join(import.meta.dir, "../../control-plane/webhooks/samples");
+const push = readFileSync(join(samples, "github-push-branch-new.json"), "utf8");
+
+for (const { name, there, start } of runtimes) {
+	describe.skipIf(!there)(name, () => {
+		let at: Runtime;
+		let agent: TestAgent;
+
+		const call = async (method: string, path: string, body?: unknown) => {
+			const reply = await fetch(`${at.url}${path}`, {
+				method,
+				headers: { Authorization: `Bearer ${at.token}` },
+				...(body !== undefined && { body: JSON.stringify(body) }),
+			});
+			const text = await reply.text();
+			return {
+				status: reply.status,
+				text,
+				json: text.startsWith("{") || text.startsWith("[") ? JSON.parse(text) : undefined,
+			};
+		};
+
+		beforeAll(async () => {
+			at = await start();
+			const { json } = await call("GET", "/swarm");
+			const builder = { git: "2.39.5", builder: "buildkit" } as const;
+			agent = await joinAgent(at.url, json.JoinTokens.Worker, describeMachine(1, { builder }));
+		}, 60_000);
+		afterAll(() => at?.stop());
+
+		let app: { id: string; webhook: string; webhookSecret: string };
+
+		test("is made, with defaults; its webhook's secret is shown once", async () => {
+			const branch = (JSON.parse(push) as { ref: string }).ref.replace("refs/heads/", "");
+			const made = await call("POST", "/api/applications", {
+				spec: {
+					name: "web",
+					repository: "https://git.example/web.git",
+					build: { secrets: ["npm"] },
+					environments: [
+						{
+							name: "production",
+							branches: [branch],
+							create: { Mode: { Replicated: { Replicas: 1 } } },
+						},
+						{ name: "staging", branches: ["other"] },
+					],
+				},
+				secrets: { build: { npm: "npm-token-1" }, login: { user: "ann", password: "pass-word-1" } },
+			});
+			expect(made.status, made.text).toBe(201);
+			app = made.json;
+			expect(app.webhookSecret).toMatch(/^[0-9a-f]{48}$/);
+			const shown = await call("GET", "/api/applications/web");
+			expect(shown.json.secrets).toEqual(["webhook", "login", "build.npm"]);
+			expect(shown.text).not.toMatch(/npm-token-1|pass-word-1/);
+			expect(shown.text).not.toContain(app.webhookSecret);
+		});
+
+		test.each([
+			[{ name: "Web" }, "spec.name: take up to 40 of a-z, 0-9 and -"],
+			[{ repository: "https://ann:secret@git.example/web.git" }, "spec.repository: must be"],
+			[{ environments: [] }, "spec.environments: "],
+			[
+				{ build: { dockerfile: "../Dockerfile" } },
+				"spec.build.dockerfile: must lie in the repository",
+			],
+			[{ build: { secrets: ["none"] } }, "build.secrets: there is no secret none"],
+			[{ colour: "red" }, "colour"],
+			[
+				{ environments: [{ name: "production" }, { name: "production" }] },
+				"environments: two are named production",
+			],
+			[{ environments: [{ name: "production", create: { Mode: 7 } }] }, "environments.0.create: "],
+		])("what is wrong with %j is named", async (words, message) => {
+			const refused = await call("POST", "/api/applications", {
+				spec: {
+					name: "other",
+					repository: "https://git.example/web.git",
+					environments: [{ name: "production" }],
+					...words,
+				},
+			});
+			expect(refused.status).toBe(400);
+			expect(refused.json.message).toContain(message);
+		});
+
+		const deliver = async (body: string, secret = app.webhookSecret, id = "d-1") => {
+			const signature = createHmac("sha256", secret).update(body).digest("hex");
+			const { pathname } = new URL(app.webhook);
+			return fetch(`${at.url}${pathname}`, {
+				method: "POST",
+				headers: {
+					"Content-Type": "application/json",
+					"X-GitHub-Event": "push",
+					"X-GitHub-Delivery": id,
+					"X-Hub-Signature-256": `sha256=${signature}`,
+				},
+				body,
+			});
+		};
+		const deployments = async () => (await call("GET", "/api/applications/web/deployments")).json;
+		const soon = async (so: () => Promise<boolean>) => {
+			while (!(await so())) await Bun.sleep(50);
+		};
+
+		test("a forged delivery is refused, and nothing is kept of it", async () => {
+			const refused = await deliver(push, "0".repeat(48));
+			expect(refused.status).toBe(403);
+			expect(((await refused.json()) as { message: string }).message).toContain("webhook secret");
+			expect((await call("GET", "/api/applications/web/deliveries")).json).toEqual([]);
+			const unknown = await fetch(`${at.url}${new URL(app.webhook).pathname}x`, { method: "POST" });
+			expect(unknown.status).toBe(404);
+		});
+
+		test("more than anybody has to say is refused while it comes", async () => {
+			const chunk = new Uint8Array(256 * 1024).fill(32);
+			const endless = () => new ReadableStream({ pull: (to) => to.enqueue(chunk) });
+			for (const path of [new URL(app.webhook).pathname, "/api/applications"]) {
+				const headers = { Authorization: `Bearer ${at.token}`, "X-GitHub-Event": "push" };
+				const sent = fetch(`${at.url}${path}`, { method: "POST", headers, body: endless() });
+				// Whoever sends on may find the line cut before the answer is read.
+				const status = await sent.then((reply) => reply.status).catch(() => 400);
+				expect(status).toBe(400);
+			}
+			expect((await call("GET", "/api/applications")).status).toBe(200);
+		}, 30_000);
+
+		test("a deployment is of one thing", async () => {
+			const asked = { ref: "main", rollback: 1 };
+			const refused = await call("POST", "/api/applications/web/deployments", asked);
+			expect(refused.status).toBe(400);
+			expect(refused.json.message).toContain("one of ref, rollback and promote");
+		});
+
+		test("a push is answered at once, becomes a deployment of one environment, and is handled once", async () => {
+			expect((await deliver(push)).status).toBe(202);
+			await soon(async () => (await deployments()).length > 0);
+			expect((await deliver(push)).status).toBe(200);
+			expect((await deliver(push, app.webhookSecret, "another")).status).toBe(200);
+			const [only, ...more] = await deployments();
+			expect(more).toEqual([]);
+			expect(only).toMatchObject({ number: 1, environment: "production", phase: "building" });
+			const [delivery] = (await call("GET", "/api/applications/web/deliveries")).json;
+			expect(delivery).toMatchObject({ forge: "GitHub", name: "d-1" });
+			expect(delivery.outcome[0]).toBe("production: deployment #1.");
+			expect(delivery.outcome[1]).toStartWith("staging: ");
+		}, 30_000);
+
+		test("the node that builds is told all it needs, and nobody else", async () => {
+			await soon(async () => ((await agent.poll()).assignment?.builds?.length ?? 0) > 0);
+			const { assignment } = await agent.poll();
+			const [build] = assignment?.builds ?? [];
+			expect(build).toMatchObject({ repository: "https://git.example/web.git" });
+			const secrets = await agent.ask("/build-secrets", {
+				method: "POST",
+				body: JSON.stringify({ build: build?.id }),
+			});
+			expect(await secrets.json()).toEqual({
+				login: { user: "ann", password: "pass-word-1" },
+				secrets: { npm: "npm-token-1" },
+				registries: {},
+			});
+			const { json } = await call("GET", "/swarm");
+			const other = await joinAgent(at.url, json.JoinTokens.Worker, describeMachine(2));
+			const refused = await other.ask("/build-secrets", {
+				method: "POST",
+				body: JSON.stringify({ build: build?.id }),
+			});
+			expect(refused.status).toBe(410);
+			await other.ask("/leave", { method: "POST" });
+		}, 30_000);
+
+		test("its image becomes the service; the log is kept", async () => {
+			const { assignment } = await agent.poll();
+			const [build] = assignment?.builds ?? [];
+			if (!build) throw new Error("there is no build");
+			await agent.ask(`/build-log?build=${build.id}`, {
+				method: "POST",
+				body: "Step 1/2\nStep 2/2\n",
+			});
+			const status = { ...unbuilt, state: "complete", digest, bytes: 7, observed: 3 } as const;
+			expect(
+				(await agent.report({ builds: [{ id: build.id, status }], images: [digest] })).status,
+			).toBe(200);
+			await soon(async () => (await deployments())[0].phase === "rolling");
+			const { json } = await call("GET", "/services/web");
+			expect(json.Spec.TaskTemplate.ContainerSpec.Image).toBe(`${build.image}@${digest}`);
+			expect((await call("GET", "/api/applications/web/deployments/1/log")).text).toBe(
+				"Step 1/2\nStep 2/2\n",
+			);
+			expect((await agent.poll()).assignment?.images).toMatchObject([{ digest, keep: true }]);
+		}, 30_000);
+
+		test("a rolling one is not cancelled; an application with one is not removed", async () => {
+			const cancel = await call("POST", "/api/applications/web/deployments/1/cancel");
+			expect([cancel.status, cancel.json.message]).toEqual([
+				409,
+				expect.stringContaining("rolling"),
+			]);
+			const removed = await call("DELETE", "/api/applications/web");
+			expect([removed.status, removed.json.message]).toEqual([409, expect.stringContaining("#1")]);
+		});
+	});
+}

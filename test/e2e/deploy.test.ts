@@ -1,0 +1,274 @@
+// From a Git push to a service on three engines: a real repository behind git's own http-backend with its hook, no registry,
+// no build server, nobody who loses a request.
+
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { cp, mkdir, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { labAvailable } from "../lab/available.ts";
+import { must as mustRun, run } from "../lab/run.ts";
+import { startCluster, type TestCluster, threeEngines, until } from "./cluster.ts";
+import type { Sum } from "./requests.ts";
+
+const reason = labAvailable();
+if (reason) console.log(`skipped: ${reason}`);
+
+const root = join(import.meta.dir, "../..");
+const git = "192.168.77.254:8080";
+
+const dockerfile = `FROM lab/busybox:1
+RUN mkdir -p /www
+COPY page /www/index.html
+HEALTHCHECK --interval=1s --retries=3 CMD grep -vq sick /www/index.html
+STOPSIGNAL SIGKILL
+CMD ["httpd", "-f", "-p", "80", "-h", "/www"]
+`;
+
+interface Deployment {
+	readonly number: number;
+	readonly commit: string;
+	readonly phase: string;
+	readonly outcome: string | null;
+	readonly reason: string;
+	readonly lines: readonly string[];
+	readonly build: { readonly node: string } | null;
+	readonly times: readonly { readonly phase: string; readonly at: string }[];
+}
+
+describe.skipIf(Boolean(reason))("a push", () => {
+	let cluster: TestCluster;
+	let work = "";
+	let webhook = "";
+	let secret = "";
+
+	const api = async <Answer>(path: string): Promise<Answer> => {
+		const reply = await fetch(`http://skein/api${path}`, { unix: cluster.socket });
+		return (await reply.json()) as Answer;
+	};
+	/** As the docker CLI starts its plugin. */
+	const skein = (line: readonly string[]) =>
+		run([process.execPath, join(root, "cli/main.ts"), "skein", ...line], {
+			env: { ...cluster.cli.env },
+			timeoutMs: 120_000,
+		});
+	const deployments = () => api<readonly Deployment[]>("/applications/web/deployments");
+	const last = async (): Promise<Deployment | undefined> => (await deployments())[0];
+	const gitIn = (...args: string[]) =>
+		cluster.lab.client.must(["git", "-C", work, ...args], {
+			env: {
+				HOME: cluster.lab.dir,
+				GIT_AUTHOR_NAME: "Ann",
+				GIT_AUTHOR_EMAIL: "ann@example.org",
+				GIT_COMMITTER_NAME: "Ann",
+				GIT_COMMITTER_EMAIL: "ann@example.org",
+			},
+		});
+
+	/** Commits and pushes; gives the commit. */
+	async function push(files: Readonly<Record<string, string>>): Promise<string> {
+		for (const [name, text] of Object.entries(files)) await writeFile(join(work, name), text);
+		await gitIn("add", "-A");
+		await gitIn("commit", "-q", "-m", Object.values(files).join(" ").slice(0, 40));
+		await gitIn("push", "-q", "origin", "HEAD:main");
+		return (await gitIn("rev-parse", "HEAD")).trim();
+	}
+	async function ended(commit: string): Promise<Deployment> {
+		let found: Deployment | undefined;
+		await until(
+			`${commit.slice(0, 7)} is deployed`,
+			async () => {
+				found = (await deployments()).find((each) => each.commit === commit);
+				return found !== undefined && found.outcome !== null;
+			},
+			120_000,
+		);
+		if (!found) throw new Error("it was not deployed");
+		return found;
+	}
+	const urls = () => cluster.lab.nodes.map(({ address }) => `http://${address}:8095/`);
+	const pages = () =>
+		Promise.all(
+			urls().map(async (url) =>
+				(await cluster.lab.client.exec(["curl", "-sS", "-m", "10", url])).stdout.trim(),
+			),
+		);
+
+	beforeAll(async () => {
+		cluster = await startCluster({ nodes: threeEngines });
+		const { lab } = cluster;
+		const served = join(lab.dir, "git");
+		work = join(lab.dir, "work");
+		await mkdir(served);
+		await mustRun(["git", "init", "-q", "--bare", "-b", "main", join(served, "web.git")]);
+		await mustRun(["git", "-C", join(served, "web.git"), "config", "http.receivepack", "true"]);
+		await cp(
+			join(root, "control-plane/webhooks/hook.sh"),
+			join(served, "web.git/hooks/post-receive"),
+		);
+		await mustRun(["chmod", "755", join(served, "web.git/hooks/post-receive")]);
+		lab.client.spawn([process.execPath, join(import.meta.dir, "git-server.ts"), git, served]);
+		await mustRun(["git", "init", "-q", "-b", "main", work]);
+		await mustRun(["git", "-C", work, "remote", "add", "origin", `http://${git}/web.git`]);
+	}, 900_000);
+	afterAll(() => cluster?.stop(), 60_000);
+
+	test("an application is made by the command line, which says its webhook", async () => {
+		const file = join(cluster.lab.dir, "web.json");
+		await writeFile(
+			file,
+			JSON.stringify({
+				spec: {
+					name: "web",
+					repository: `http://${git}/web.git`,
+					environments: [
+						{
+							name: "production",
+							branches: ["main"],
+							before: ["sh", "-c", "grep -vq broken-migration /www/index.html"],
+							create: {
+								// Nobody keeps a connection for longer.
+								Labels: { "skein.drain": "2s" },
+								Mode: { Replicated: { Replicas: 3 } },
+								UpdateConfig: { Parallelism: 1, FailureAction: "rollback", Monitor: 500_000_000 },
+								EndpointSpec: { Ports: [{ Protocol: "tcp", PublishedPort: 8095, TargetPort: 80 }] },
+							},
+						},
+					],
+				},
+			}),
+		);
+		const made = await skein(["app", "create", "--file", file]);
+		expect(`${made.code} ${made.stderr}`).toBe("0 ");
+		webhook = /address +(\S+)/.exec(made.stdout)?.[1] ?? "";
+		secret = /secret +(\S+)/.exec(made.stdout)?.[1] ?? "";
+		const bare = join(cluster.lab.dir, "git/web.git");
+		const { pathname } = new URL(webhook);
+		await mustRun([
+			"git",
+			"-C",
+			bare,
+			"config",
+			"skein.webhook",
+			`http://192.168.77.254:8787${pathname}`,
+		]);
+		await mustRun(["git", "-C", bare, "config", "skein.secret", secret]);
+		expect((await skein(["app", "ls"])).stdout).toContain("web");
+	}, 60_000);
+
+	test("is built on one node and serves on all three, without a registry", async () => {
+		const deployed = await ended(await push({ Dockerfile: dockerfile, page: "one\n" }));
+		expect(deployed).toMatchObject({ outcome: "succeeded", reason: "" });
+		expect(await pages()).toEqual(["one", "one", "one"]);
+		const tasks = await cluster.docker(
+			"service ps web -f desired-state=running --format '{{.Node}} {{.Image}}'",
+		);
+		expect(
+			tasks
+				.trim()
+				.split("\n")
+				.map((line) => line.split(" ")[0])
+				.sort(),
+		).toEqual(["h1", "h2", "h3"]);
+		expect(tasks).toContain(`skein.local/web:${deployed.commit.slice(0, 12)}`);
+	}, 180_000);
+
+	test("of a new version loses no request on the way", async () => {
+		const script = join(import.meta.dir, "requests.ts");
+		const asking = Bun.spawn([...cluster.lab.client.enter, process.execPath, script, ...urls()], {
+			stdin: "pipe",
+			stdout: "pipe",
+			stderr: "inherit",
+		});
+		const deployed = await ended(await push({ page: "two\n" }));
+		asking.stdin.write("over\n");
+		asking.stdin.end();
+		const sum = JSON.parse(await new Response(asking.stdout).text()) as Sum;
+		expect(deployed).toMatchObject({ outcome: "succeeded" });
+		expect(await pages()).toEqual(["two", "two", "two"]);
+		console.log(`${sum.asked} requests, ${sum.lost.length} lost; ${phasesOf(deployed)}`);
+		expect(sum.lost).toEqual([]);
+	}, 180_000);
+
+	test("whose Dockerfile is broken fails with its step and last lines, and the old version serves", async () => {
+		const broken = dockerfile.replace("RUN mkdir -p /www", "RUN echo about to fail && false");
+		const failed = await ended(await push({ Dockerfile: broken, page: "three\n" }));
+		expect(failed.outcome).toBe("failed");
+		expect(failed.reason).toStartWith("build: ");
+		expect([failed.reason, ...failed.lines].join("\n")).toContain("about to fail");
+		expect(await pages()).toEqual(["two", "two", "two"]);
+		const log = await skein(["app", "logs", "web"]);
+		expect(log.stdout).toContain("about to fail");
+	}, 120_000);
+
+	test("whose migration fails changes nothing", async () => {
+		const failed = await ended(await push({ Dockerfile: dockerfile, page: "broken-migration\n" }));
+		expect(failed.outcome).toBe("failed");
+		expect(failed.reason).toStartWith("before: sh -c grep -vq broken-migration");
+		expect(await pages()).toEqual(["two", "two", "two"]);
+		expect(await cluster.docker("service ls -q")).toMatch(/^\S+\n$/);
+	}, 120_000);
+
+	test("whose tasks are sick is rolled back, and says why", async () => {
+		const failed = await ended(await push({ page: "sick\n" }));
+		expect(failed.outcome).toBe("rolled back");
+		expect(failed.reason).toContain("unhealthy");
+		await until("the old version is whole", async () =>
+			(await pages()).every((page) => page === "two"),
+		);
+	}, 180_000);
+
+	test("after push ends in the newest, and none hangs", async () => {
+		const commits: string[] = [];
+		for (let count = 1; count <= 10; count++) commits.push(await push({ page: `many ${count}\n` }));
+		const newest = await ended(commits.at(-1) ?? "");
+		expect(newest.outcome).toBe("succeeded");
+		const outcomes = (await deployments()).filter(({ commit }) => commits.includes(commit));
+		expect(outcomes).toHaveLength(10);
+		for (const { outcome } of outcomes)
+			expect(["succeeded", "superseded"]).toContain(outcome ?? "");
+		expect(await pages()).toEqual(["many 10", "many 10", "many 10"]);
+	}, 240_000);
+
+	test("is rolled back to the very image by one command", async () => {
+		const [first] = (await deployments())
+			.filter(({ outcome }) => outcome === "succeeded")
+			.slice(-1);
+		const back = await skein(["app", "rollback", "web", `${first?.number}`]);
+		expect(`${back.code} ${back.stderr}`).toBe("0 ");
+		expect(await pages()).toEqual(["one", "one", "one"]);
+	}, 120_000);
+
+	test("whose builder dies half-way is built elsewhere, though the control plane is killed meanwhile", async () => {
+		const slow = dockerfile.replace("RUN mkdir -p /www", "RUN mkdir -p /www && sleep 12");
+		const commit = await push({ Dockerfile: slow, page: "elsewhere\n" });
+		let node: string | undefined;
+		await until("it is being built", async () => {
+			node = (await last())?.build?.node;
+			return (await last())?.commit === commit && node !== undefined && node !== null;
+		});
+		const names = await cluster.docker('node ls --format "{{.ID}} {{.Hostname}}"');
+		const name =
+			names
+				.split("\n")
+				.find((line) => line.startsWith(node ?? "?"))
+				?.split(" ")[1] ?? "";
+		await cluster.stopControlPlane("SIGKILL");
+		await cluster.lab.node(name).stop();
+		await cluster.startControlPlane();
+		const deployed = await ended(commit);
+		expect(deployed).toMatchObject({ outcome: "succeeded", reason: "" });
+		expect(deployed.build?.node).not.toBe(node);
+		await cluster.lab.node(name).start();
+	}, 240_000);
+});
+
+function phasesOf({ times }: Deployment): string {
+	return times
+		.slice(1)
+		.map(({ at }, index) => {
+			const before = times[index];
+			return before
+				? `${before.phase} ${((Date.parse(at) - Date.parse(before.at)) / 1000).toFixed(1)} s`
+				: "";
+		})
+		.join(", ");
+}
