@@ -35,8 +35,9 @@ http {
 	include /etc/nginx/mime.types;
 	access_log /dev/stdout;
 	keepalive_timeout 65;
-	# A kept connection ends now and then, announced: so that clients of a task that leaves go elsewhere in time.
-	keepalive_requests 100;
+	# A kept connection ends now and then, announced, so that clients of a task that leaves go elsewhere within its drain:
+	# by the clock, since a hundred requests take longer than that on a busy machine.
+	keepalive_time 20s;
 	server {
 		listen 80;
 		root /usr/share/nginx/html;

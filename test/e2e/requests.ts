@@ -12,6 +12,8 @@ export interface Lost {
 	readonly url: string;
 	/** On a connection that had been answered before. */
 	readonly kept: boolean;
+	/** Since the connection was opened. */
+	readonly ageMs: number;
 	readonly why: string;
 }
 
@@ -76,7 +78,7 @@ async function call(url: URL, held: Line | undefined, keep: boolean): Promise<Li
 	} catch (error) {
 		const why = error instanceof Error ? error.message : String(error);
 		const at = new Date().toISOString();
-		sum.lost.push({ at, url: url.href, kept: held !== undefined, why });
+		sum.lost.push({ at, url: url.href, kept: held !== undefined, ageMs: line.ageMs(), why });
 		console.error(`${at} ${url.href} ${held ? "kept" : "new"}: ${why}`);
 	}
 	line.close();
@@ -85,6 +87,7 @@ async function call(url: URL, held: Line | undefined, keep: boolean): Promise<Li
 
 class Line {
 	readonly #socket: Socket;
+	readonly #openedMs = performance.now();
 	#text = "";
 	#failed: Error | undefined;
 	#news = () => {};
@@ -98,6 +101,10 @@ class Line {
 		this.#socket.on("error", (error) => this.#fail(error));
 		this.#socket.on("close", () => this.#fail(new Error("closed before the answer was whole")));
 		this.#socket.on("end", () => this.#fail(new Error("ended before the answer was whole")));
+	}
+
+	ageMs(): number {
+		return Math.round(performance.now() - this.#openedMs);
 	}
 
 	isOpen(): boolean {
