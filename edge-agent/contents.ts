@@ -80,9 +80,17 @@ export async function openContents(dir: string): Promise<ContentKeeper> {
 	for (const [name, text] of sealed) {
 		if ((await unseal(key, name, text)) === undefined) sealed.delete(name);
 	}
+	let isWritten = true;
 	const replace = async (next: Map<string, string>) => {
-		await writeDurably(path, JSON.stringify({ format: 1, sealed: Object.fromEntries(next) }));
 		sealed = next;
+		// On a full disk they are asked for again after a restart.
+		isWritten = await writeDurably(
+			path,
+			JSON.stringify({ format: 1, sealed: Object.fromEntries(next) }),
+		).then(
+			() => true,
+			() => false,
+		);
 	};
 	return {
 		lacking: (assignment) => namedIn(assignment).filter((name) => !sealed.has(contentKey(name))),
@@ -99,7 +107,7 @@ export async function openContents(dir: string): Promise<ContentKeeper> {
 		async keepOnly(assignments) {
 			const named = new Set(assignments.flatMap(namedIn).map(contentKey));
 			const next = new Map([...sealed].filter(([name]) => named.has(name)));
-			if (next.size < sealed.size) await replace(next);
+			if (next.size < sealed.size || !isWritten) await replace(next);
 		},
 		async read(name) {
 			const text = sealed.get(contentKey(name));

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Assignment } from "../model/assignment.ts";
@@ -41,6 +41,28 @@ test("what was accepted and remembered is there after a restart; a torn file is 
 
 		await writeFile(join(dir, "assignment.json"), '{"revision": 9, "ha');
 		expect((await openLedger(dir, 5)).accepted).toBeNull();
+	} finally {
+		await rm(dir, { recursive: true });
+	}
+});
+
+test("what cannot be written is in force, says why, and is written when it can be", async () => {
+	const dir = await mkdtemp(join(tmpdir(), "skein-ledger-"));
+	try {
+		const ledger = await openLedger(dir, 5);
+		await ledger.accept(at(5, "a"));
+		// As with a full disk: the file beside it cannot be opened.
+		await mkdir(join(dir, "assignment.json.half", "in-the-way"), { recursive: true });
+		expect(await ledger.accept(at(6, "b"))).toEqual({ kind: "accepted" });
+		expect(ledger.accepted).toEqual(at(6, "b"));
+		expect(ledger.unwritten).toContain("EISDIR");
+		expect((await openLedger(dir, 5)).accepted).toEqual(at(5, "a"));
+		await ledger.flush();
+		expect(ledger.unwritten).toContain("EISDIR");
+		await rm(join(dir, "assignment.json.half"), { recursive: true });
+		await ledger.flush();
+		expect(ledger.unwritten).toBeNull();
+		expect((await openLedger(dir, 5)).accepted).toEqual(at(6, "b"));
 	} finally {
 		await rm(dir, { recursive: true });
 	}

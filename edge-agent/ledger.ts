@@ -3,9 +3,10 @@
 // A node boots from this with the control plane away. Written whole beside the old one, synced and renamed, so that a
 // power cut leaves either; an assignment older than the one here is refused, whoever sends it.
 
-import { mkdir, open, readFile, rename } from "node:fs/promises";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Assignment } from "../model/assignment.ts";
+import { messageOf } from "../model/errors.ts";
 import type { Remembered } from "./task/tasks.ts";
 
 /** An assignment as it was accepted. The hash is the control plane's, over all but the revision. */
@@ -26,11 +27,13 @@ export interface Ledger {
 	readonly remembered: Remembered;
 	/** Which start of the agent this is: higher than every one before, also where the machine's clock was set back. */
 	readonly start: number;
-	/** On disk when it returns `accepted`. */
+	/** Why what was accepted is not on disk: null when it is. */
+	readonly unwritten: string | null;
+	/** In force when it returns `accepted`, and on disk unless `unwritten` says why not. */
 	accept(offered: Accepted): Promise<Acceptance>;
 	/** Written soon; the newest wins. */
 	remember(remembered: Remembered): void;
-	/** Until what was remembered is on disk. */
+	/** Until what was accepted and remembered is on disk, or could not be written once more. */
 	flush(): Promise<void>;
 }
 
@@ -40,13 +43,27 @@ export async function openLedger(dir: string, nowMs: number): Promise<Ledger> {
 	const start = await nextStart(join(dir, "start.json"), nowMs);
 	let accepted = await readJson<Accepted>(assignmentFile);
 	let remembered = (await readJson<Remembered>(tasksFile)) ?? {};
+	let unwritten: string | null = null;
 	let dirty = false;
 	let writing: Promise<void> = Promise.resolve();
 
+	// A node that kept to its old tables because its disk is full would hold up every change in its networks.
+	const keep = async () => {
+		try {
+			await writeDurably(assignmentFile, JSON.stringify(accepted));
+			unwritten = null;
+		} catch (error) {
+			unwritten = messageOf(error);
+		}
+	};
+	// A full disk must not end the agent: what is lost is memory of tasks that ended, and the next change writes all of
+	// it again.
 	const write = async () => {
 		if (!dirty) return;
 		dirty = false;
-		await writeDurably(tasksFile, JSON.stringify(remembered));
+		await writeDurably(tasksFile, JSON.stringify(remembered)).catch(() => {
+			dirty = true;
+		});
 	};
 	return {
 		get accepted() {
@@ -55,26 +72,27 @@ export async function openLedger(dir: string, nowMs: number): Promise<Ledger> {
 		get remembered() {
 			return remembered;
 		},
+		get unwritten() {
+			return unwritten;
+		},
 		start,
 		async accept(offered) {
 			const acceptance = judge(accepted, offered);
 			if (acceptance.kind === "refused") return acceptance;
-			if (acceptance.kind === "accepted") {
-				await writeDurably(assignmentFile, JSON.stringify(offered));
-			}
 			accepted = offered;
+			if (acceptance.kind === "accepted" || unwritten) await keep();
 			return acceptance;
 		},
 		remember(next) {
 			remembered = next;
 			dirty = true;
-			// A full disk must not end the agent: what is lost is memory of tasks that ended, and the next change
-			// writes all of it again.
-			writing = writing.then(write).catch(() => {
-				dirty = true;
-			});
+			writing = writing.then(write);
 		},
-		flush: () => writing,
+		async flush() {
+			if (unwritten) await keep();
+			writing = writing.then(write);
+			await writing;
+		},
 	};
 }
 
@@ -106,14 +124,19 @@ export async function writeDurably(
 ): Promise<void> {
 	await mkdir(dirname(path), { recursive: true, mode: 0o700 });
 	const half = `${path}.half`;
-	const file = await open(half, "w", mode);
 	try {
-		await file.writeFile(text);
-		await file.sync();
-	} finally {
-		await file.close();
+		const file = await open(half, "w", mode);
+		try {
+			await file.writeFile(text);
+			await file.sync();
+		} finally {
+			await file.close();
+		}
+		await rename(half, path);
+	} catch (error) {
+		await rm(half, { force: true }).catch(() => undefined);
+		throw error;
 	}
-	await rename(half, path);
 	const folder = await open(dirname(path), "r");
 	try {
 		await folder.sync();

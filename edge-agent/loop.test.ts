@@ -60,6 +60,7 @@ function worldOf(start: { held?: Accepted; freshBoot?: boolean } = {}) {
 			return held;
 		},
 		remembered: {},
+		unwritten: null,
 		start: 7,
 		async accept(offered) {
 			const acceptance = judge(held, offered);

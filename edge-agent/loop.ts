@@ -284,6 +284,7 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			if (!held || held.hash !== hash || revision <= held.revision) return "known";
 			// Others' news: the tables of the later revision are those we have.
 			await ledger.accept({ ...held, revision });
+			sayUnwritten();
 			if (applied.hash === hash) acknowledge({ ...held, revision });
 			return "known";
 		}
@@ -299,10 +300,17 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			return "refused";
 		}
 		complain("assignment", []);
+		sayUnwritten();
 		if (acceptance.kind === "known" && applied.hash === hash) {
 			acknowledge({ revision, hash, assignment });
 		} else tablesBell.ring();
 		return "news";
+	}
+
+	function sayUnwritten() {
+		const { unwritten } = ledger;
+		const found = `${unwritten}: what this node is told is in force, and would be forgotten when the agent starts again; make room on its disk`;
+		complain("ledger", unwritten ? [found] : []);
 	}
 
 	async function apply() {
@@ -313,6 +321,10 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 			const accepted = ledger.accepted;
 			if (!accepted) continue;
 			tablesBell.hush();
+			if (ledger.unwritten) {
+				await ledger.flush();
+				sayUnwritten();
+			}
 			const result = await tables.apply(accepted.assignment, silent);
 			if (over.aborted) return;
 			complain("tables", result.problems, !result.kernel);

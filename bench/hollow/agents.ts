@@ -140,6 +140,7 @@ function worldOf(dispatcher: Dispatcher, description: NodeDescription): World {
 			return held;
 		},
 		remembered: {},
+		unwritten: null,
 		start: Date.now(),
 		async accept(offered) {
 			const acceptance = judge(held, offered);

@@ -399,6 +399,32 @@ describe.skipIf(Boolean(reason))("the agent", () => {
 		expect((await who(node("h1"))).code).toBe(0);
 	}, 60_000);
 
+	test("on a full disk does what it is told all the same, also when it starts again, and says so", async () => {
+		const state = "/var/lib/skein-agent";
+		const shell = (line: string) => node("h1").must(["sh", "-c", line]);
+		const warned = async () =>
+			((await seen("h1")).description.warnings ?? []).some((text) => text.includes("ENOSPC"));
+		await shell(
+			`cp -a ${state} /tmp/state && mount -t tmpfs -o size=16m full ${state} && cp -a /tmp/state/. ${state}`,
+		);
+		await shell(`dd if=/dev/zero of=${state}/full bs=4k 2>/dev/null; test -s ${state}/full`);
+		const more = { id: "full" as TaskId, name: "web.9.full", slot: 9, attachments: [] };
+		await assign("h1", [webOn("h1"), webOn("h1", more)]);
+		await until("it works", () => isRunning("h1", "full"));
+		await until("it says so", warned);
+		const before = await containers(node("h1"));
+		await node("h1").must(["/etc/init.d/skein-agent", "restart"]);
+		expect(await containers(node("h1"))).toEqual(before);
+
+		await shell(`rm ${state}/full`);
+		await until("it says so no more", async () => !(await warned()));
+		const written = await shell(`cat ${state}/assignment.json`);
+		expect(JSON.parse(written)).toMatchObject({ revision });
+		await shell(`cp -a ${state}/. /tmp/state && umount ${state} && cp -a /tmp/state/. ${state}`);
+		await assign("h1", [webOn("h1")]);
+		await until("and goes on", async () => (await containers(node("h1"))).length < before.length);
+	}, 60_000);
+
 	test("keeps containers through a restart of the engine, or starts them again where it ended them", async () => {
 		for (const name of ["h1", "h3"]) {
 			const index = indexOf(name);

@@ -225,6 +225,7 @@ export function machine(name: string, world: MachineWorld): Machine {
 			get remembered() {
 				return remembered;
 			},
+			unwritten: null,
 			start,
 			async accept(told) {
 				const offered = world.repeatsJobs ? withoutJobs(told) : told;
