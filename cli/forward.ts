@@ -3,8 +3,8 @@
 
 import type { Serve } from "../control-plane/connection/listen.ts";
 import { type Line, lineOver, type WebSocketLike } from "../control-plane/connection/websocket.ts";
+import { proxyFor } from "../model/proxy.ts";
 import { unreachable } from "./endpoint.ts";
-import { proxyFor } from "./proxy.ts";
 
 export interface Target {
 	/** Of the cluster's Docker API: `https://skein.example.com/c/acme`. */
@@ -87,7 +87,7 @@ async function tunnel(
 
 /** Undefined when the other side does not open a WebSocket. */
 async function dial(url: string, token: string): Promise<Line | undefined> {
-	const proxy = proxyFor(url);
+	const proxy = proxyFor(new URL(url), process.env);
 	const socket = new WebSocket(url.replace(/^http/, "ws"), {
 		headers: { Authorization: `Bearer ${token}` },
 		...(proxy !== undefined && { proxy }),

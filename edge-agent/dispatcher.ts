@@ -9,8 +9,9 @@ import type { BuildSecrets } from "../model/build.ts";
 import type { BuildId, TaskId } from "../model/id.ts";
 import type { ContentName, DeliveredContent } from "../model/material.ts";
 import { oldestProtocol, protocolHeader, protocolVersion } from "../model/protocol.ts";
+import { proxyFor } from "../model/proxy.ts";
 import type { JoinReply, JoinRequest, Report } from "../model/report.ts";
-import { keepOpen, proxyFor } from "./line.ts";
+import { keepOpen } from "./line.ts";
 
 /** The control plane knows this node no more: it was removed. The one answer that changes anything here. */
 export class NodeGone extends Error {}

@@ -1,5 +1,5 @@
 import { afterAll, beforeEach, describe, expect, test } from "bun:test";
-import { keepOpen, proxyFor } from "./line.ts";
+import { keepOpen } from "./line.ts";
 
 let answersPings = true;
 const heard: string[] = [];
@@ -58,27 +58,5 @@ describe("a line", () => {
 
 	test("that is refused says so", async () => {
 		expect(open("/other", 1_000).over).rejects.toThrow("cannot be opened");
-	});
-});
-
-describe("the proxy", () => {
-	const environment = {
-		HTTPS_PROXY: "http://p:1",
-		http_proxy: "http://q:2",
-		NO_PROXY: ".in, a.org",
-	};
-	test.each([
-		["https://control.example", "http://p:1"],
-		["http://control.example", "http://q:2"],
-		["https://c.in", undefined],
-		["https://a.org:8443", undefined],
-		["https://b.a.org", undefined],
-		["https://ba.org", "http://p:1"],
-	])("for %s", (url, proxy) => {
-		expect(proxyFor(new URL(url), environment)).toBe(proxy);
-	});
-	test("is none where none is named, or all are excepted", () => {
-		expect(proxyFor(new URL("https://x.org"), {})).toBeUndefined();
-		expect(proxyFor(new URL("https://x.org"), { ...environment, NO_PROXY: "*" })).toBeUndefined();
 	});
 });

@@ -12,6 +12,7 @@ import { run } from "../lab/run.ts";
 import { runtimes } from "../runtimes.ts";
 import { describeMachine, echo, joinAgent, obey } from "./agent.ts";
 import { type Here, startHere } from "./here.ts";
+import { startProxy } from "./proxy.ts";
 
 const cli = Bun.which("docker");
 const edge = runtimes.find(({ hosted }) => hosted);
@@ -22,6 +23,8 @@ describe.skipIf(cli === null)("docker skein", () => {
 	let listener: Listener;
 	let url: string;
 	let isBreaking = false;
+	/** What the environment says besides, while a test is behind a proxy. */
+	let behind: Readonly<Record<string, string>> = {};
 	/** An organization that gives no tokens. */
 	let stingy: string | undefined;
 	const off = new AbortController();
@@ -30,6 +33,7 @@ describe.skipIf(cli === null)("docker skein", () => {
 		PATH: process.env["PATH"] ?? "",
 		HOME: folder,
 		DOCKER_CONFIG: `${folder}/d`,
+		...behind,
 	});
 	const docker = (args: string, stdin?: string | Uint8Array) =>
 		run(["docker", ...args.split(" ")], {
@@ -281,6 +285,25 @@ describe.skipIf(cli === null)("docker skein", () => {
 
 	test("exec's input and output pass, megabytes of them, and its exit code", async () => {
 		await passThrough("acme");
+	}, 60_000);
+
+	test("through the proxy that the environment names, from the line that installs it to exec's WebSocket", async () => {
+		const proxy = await startProxy();
+		behind = { DOCKER_CONFIG: `${folder}/p`, http_proxy: `http://127.0.0.1:${proxy.port}` };
+		try {
+			expect((await line()).code).toBe(0);
+			await must(`skein login ${url} --token -`, here.token);
+			await must("skein context default --name inside");
+			expect(await must("--context inside service ls")).toContain("web");
+			await passThrough("inside");
+			await must("skein logout --all");
+		} finally {
+			behind = {};
+			await proxy.stop();
+		}
+		expect(proxy.passed).toContain(`GET ${url}/cli.sh`);
+		expect(proxy.passed).toContainEqual(expect.stringContaining(`GET ${url}/c/default/v1.`));
+		expect(proxy.passed).toContain(`CONNECT ${new URL(url).host}`);
 	}, 60_000);
 
 	test.skipIf(!edge?.there)(
