@@ -9,7 +9,7 @@ import { stateSchema } from "./socket.ts";
 
 export type State = z.infer<typeof stateSchema>;
 
-const startMs = 10_000;
+export const startMs = 10_000;
 const otherMs = 2_000;
 /** A unix socket's path is an array of 108 bytes. */
 const longestPath = 107;
@@ -52,14 +52,24 @@ export async function ensureRunning(places: Places, program: readonly string[]):
 	child.once("exit", () => {
 		until = performance.now() + otherMs;
 	});
-	while (performance.now() < until) {
-		const state = await stateOf(places);
-		if (state) return state;
-		await Bun.sleep(20);
-	}
+	const state = await startedBefore(places, () => until);
+	if (state) return state;
 	const said = await readFile(places.log, "utf8").catch(() => "");
 	const last = said.trim().split("\n").at(-1) ?? "";
 	throw new Complaint(`the local socket does not start: ${last} (its log is ${places.log})`);
+}
+
+/** Undefined when it does not run by then. */
+export async function startedBefore(
+	places: Places,
+	untilMs: () => number,
+): Promise<State | undefined> {
+	do {
+		const state = await stateOf(places);
+		if (state) return state;
+		await Bun.sleep(20);
+	} while (performance.now() < untilMs());
+	return undefined;
 }
 
 /** False when it did not run. */

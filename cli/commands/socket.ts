@@ -7,7 +7,7 @@ import { messageOf } from "../../model/errors.ts";
 import { Complaint } from "../complaint.ts";
 import { clustersOf } from "../endpoint.ts";
 import { type Login, placeOf, readLogins } from "../logins.ts";
-import { endRunning, ensureRunning, stateOf } from "../running.ts";
+import { endRunning, ensureRunning, startedBefore, startMs, stateOf } from "../running.ts";
 import { serveSocket } from "../socket.ts";
 import { type Terminal, table } from "../terminal.ts";
 import type { Command } from "./command.ts";
@@ -116,6 +116,12 @@ WantedBy=default.target
 	// One that was started by hand makes room.
 	await endRunning(places);
 	await systemctl("enable", "--now", unit);
+	const until = performance.now() + startMs;
+	if (!(await startedBefore(places, () => until))) {
+		throw new Complaint(
+			`the local socket does not start: \`journalctl --user -u ${unit}\` says why`,
+		);
+	}
 	terminal.say(`systemd starts the local socket when you log in (${path})`);
 }
 

@@ -120,12 +120,54 @@ describe.skipIf(Boolean(reason))("under systemd", () => {
 		await serves();
 	}, 600_000);
 
+	const asUser = "HOME=/root XDG_RUNTIME_DIR=/run/user/0";
+	/** As whoever signs in on the machine. */
+	const user = (line: string) => sh(`${asUser} ${line}`);
+	/** What logind does when they do, where there is one. */
+	const signIn = () =>
+		sh(
+			"mkdir -p -m 700 /run/user/0 && systemd-run -q -u person -p Delegate=yes -E HOME=/root -E XDG_RUNTIME_DIR=/run/user/0 /lib/systemd/systemd --user",
+		);
+	const socketIs = async () =>
+		(
+			await s1.exec(["sh", "-c", `${asUser} systemctl --user is-active skein-socket`])
+		).stdout.trim();
+
+	test("the command line's socket is started by systemd, for one user, and again when it dies", async () => {
+		await signIn();
+		const token = await readFile(join(cluster.data, "token"), "utf8");
+		await user("sh -c 'curl -fsSL http://192.168.77.254:8787/cli.sh | sh'");
+		await user(
+			`sh -c 'echo ${token.trim()} | docker skein login http://192.168.77.254:8787 --token -'`,
+		);
+		await user("docker skein context default --name here");
+		expect(await user("docker skein socket --install")).toContain("when you log in");
+		expect(await socketIs()).toBe("active");
+		expect(await user("docker --context here service ls -q")).toMatch(/^\S+\n$/);
+		const pid = async () => (await user("systemctl --user show -P MainPID skein-socket")).trim();
+		const before = await pid();
+		await sh(`kill -9 ${before}`);
+		await until("another one runs", async () => !["0", before].includes(await pid()));
+		await until(
+			"it serves",
+			async () =>
+				(await s1.exec(["sh", "-c", `${asUser} docker --context here service ls -q`])).code === 0,
+		);
+	}, 600_000);
+
 	test("serves again after a reboot, with the control plane away", async () => {
 		await cluster.stopControlPlane();
 		await s1.reboot();
 		expect(await unit("ActiveState")).toBe("active");
 		await serves();
 		await cluster.startControlPlane();
+		await signIn();
+		await until("the local socket runs", async () => (await socketIs()) === "active");
+		expect(await user("docker --context here service ls -q")).toMatch(/^\S+\n$/);
+		await user("docker skein socket --uninstall");
+		expect(await socketIs()).toBe("inactive");
+		await user("sh -c 'curl -fsSL http://192.168.77.254:8787/cli.sh | sh -s -- --uninstall'");
+		await sh("systemctl stop person");
 	}, 600_000);
 
 	test("uninstalled, nothing is left", async () => {
