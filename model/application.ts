@@ -31,6 +31,20 @@ export interface ApplicationSpec {
 	readonly ignore: readonly string[];
 	/** At least one; their names differ. */
 	readonly environments: readonly Environment[];
+	/** Where it is told how deployments go; what is absent follows from the repository. Told only where there is a token. */
+	readonly forge?: ForgeSpec | null;
+}
+
+export const forgeKinds = ["github", "gitlab", "gitea", "bitbucket"] as const;
+
+export interface ForgeSpec {
+	readonly kind?: (typeof forgeKinds)[number] | undefined;
+	/** Where its API begins: `https://git.example.com/api/v4`. */
+	readonly api?: string | undefined;
+	/** As the forge names the repository: `team/web`. */
+	readonly project?: string | undefined;
+	/** Whether it is told of deployments too, beside the commits' statuses, where it has them. */
+	readonly deployments: boolean;
 }
 
 export interface Environment {
@@ -47,4 +61,6 @@ export interface Environment {
 	/** Run to its end in a container of the new image before anything changes (migrations); empty for none. */
 	readonly before: readonly string[];
 	readonly beforeTimeoutMs: number;
+	/** Where people find it, with `{branch}`, `{port}` and the like in it; absent or empty where nobody said. */
+	readonly url?: string;
 }

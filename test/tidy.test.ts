@@ -23,6 +23,7 @@ const parts: readonly (readonly [prefix: string, part: string])[] = [
 	["control-plane/engine/", "engine"],
 	["control-plane/dispatcher/", "dispatcher"],
 	["control-plane/deployments/", "deployments"],
+	["control-plane/forges/", "forges"],
 	["control-plane/webhooks/router.ts", "control-plane"],
 	["control-plane/webhooks/", "webhooks"],
 	["control-plane/cluster.ts", "cluster"],
@@ -55,6 +56,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 	dispatcher: ["dispatcher", "model", "manager", "accounts", "cluster", "store", "deployments"],
 	deployments: [
 		"deployments",
+		"forges",
 		"webhooks",
 		"model",
 		"manager",
@@ -64,6 +66,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 		"store",
 		"control-plane",
 	],
+	forges: ["forges", "webhooks", "model", "accounts"],
 	webhooks: ["webhooks", "model", "manager", "accounts", "cluster"],
 	"control-plane": [
 		"control-plane",
@@ -74,6 +77,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
 		"engine",
 		"dispatcher",
 		"deployments",
+		"forges",
 		"webhooks",
 		"cluster",
 		"metrics",
