@@ -21,6 +21,7 @@ import { listenTls } from "./connection/tls.ts";
 import { handleRest } from "./deployments/deliver.ts";
 import { lookEveryMs, lookForPushes } from "./deployments/lookout.ts";
 import { planner } from "./deployments/plan.ts";
+import { tellForges, type Why } from "./deployments/tell.ts";
 import { ProcessRelay } from "./dispatcher/relay.ts";
 import { makeFirstNode, nextSteps } from "./first-node.ts";
 import { agentRelease, localInstallFiles, servedSinceMs } from "./installables.ts";
@@ -31,7 +32,7 @@ import { Metrics } from "./operations/metrics.ts";
 import { readinessOf } from "./operations/readiness.ts";
 import { measureClusters, measureKeyrings } from "./operations/router.ts";
 import { clientOf } from "./proxies.ts";
-import type { HostWorld } from "./reconcile.ts";
+import type { ClusterHost, HostWorld } from "./reconcile.ts";
 import { readSettings, type Settings } from "./settings.ts";
 import { type Database, openDatabase } from "./store/client.ts";
 import { counted } from "./store/counted.ts";
@@ -116,6 +117,12 @@ async function main(): Promise<void> {
 		lagMs = Math.max(lagMs, Date.now() - lastTickMs - tickMs);
 		lastTickMs = Date.now();
 	});
+	const forges = { insecure: settings.insecureForges, isPrivateAllowed: true };
+	const tell = async (host: ClusterHost, why: Why) => {
+		if (host.held().unsettled.untold.size === 0) return;
+		const { publicUrl } = settings;
+		await tellForges(host, { reach: forges, publicUrl, nowMs: Date.now }, why);
+	};
 	const world: HostWorld = {
 		planner,
 		name: randomId(),
@@ -127,6 +134,10 @@ async function main(): Promise<void> {
 		background: (work) => void work.catch(() => undefined),
 		metrics,
 		agent: () => agent,
+		landed: (host) =>
+			void tell(host, "decided").catch((cause: unknown) =>
+				log({ level: "warn", message: "a forge is told later", cause }),
+			),
 		log: (message) => log({ level: "error", message }),
 	};
 	const hosted = hostClusters({
@@ -164,6 +175,10 @@ async function main(): Promise<void> {
 	every(
 		sweepMs,
 		forEach((host) => host.sweep()),
+	);
+	every(
+		sweepMs,
+		forEach((host) => tell(host, "clock")),
 	);
 	every(mendMs, () => {
 		hosted
@@ -230,6 +245,7 @@ async function main(): Promise<void> {
 		relay: new ProcessRelay(),
 		identities: new Map(),
 		throttle: throttleInMemory(Date.now),
+		forges,
 		install,
 		operations: {
 			log,

@@ -43,6 +43,8 @@ export interface HostWorld {
 	listeningSinceMs(): number | null;
 	/** Something of the cluster is new. */
 	readonly changed?: () => void;
+	/** A revision of this process's landed. */
+	readonly landed?: (host: ClusterHost) => void;
 	/** Work that outlives the request it came from; an edge runtime has to be told. */
 	background(work: Promise<unknown>): void;
 	/**
@@ -403,6 +405,7 @@ export class ClusterHost implements AgentsDoor {
 				await this.#refresh(true);
 			}
 			this.#world.metrics?.add("commits");
+			this.#world.landed?.(this);
 		} catch (error) {
 			if (error instanceof StaleSnapshot) this.#world.metrics?.add("conflicts");
 			this.#doubtful = true;

@@ -36,6 +36,8 @@ export interface Settings {
 	/** Of organizations that have none of their own. */
 	readonly limits: Limits;
 	readonly insecureRegistries: readonly string[];
+	/** `HOST[:PORT]` of forges that are told how deployments go without TLS. */
+	readonly insecureForges: readonly string[];
 	/** The agents' program that is served instead of this code's own: to stay with an earlier one. */
 	readonly agentFile: string | undefined;
 	/** For how long a node must do well with a new agent before more nodes go there. */
@@ -84,6 +86,7 @@ export function readSettings(
 		nodeTimeoutMs: Number(env["SKEIN_NODE_TIMEOUT_MS"] || 12_000),
 		limits: parseLimits(env["SKEIN_LIMITS"]),
 		insecureRegistries: words(env["SKEIN_INSECURE_REGISTRIES"]),
+		insecureForges: words(env["SKEIN_INSECURE_FORGES"]),
 		agentFile: env["SKEIN_AGENT_FILE"] || undefined,
 		agentSoakMs: Number(env["SKEIN_AGENT_SOAK_MS"] || 60_000),
 		log: parseLog(env["SKEIN_LOG"]),

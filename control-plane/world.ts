@@ -11,6 +11,7 @@ import type { Upgrade } from "./connection/websocket.ts";
 import type { Identity } from "./dispatcher/identity.ts";
 import type { Relay } from "./dispatcher/relay.ts";
 import type { AgentBells, Agents } from "./dispatcher/router.ts";
+import type { Reach } from "./forges/where.ts";
 import type { Operations } from "./operations/router.ts";
 import type { Directory } from "./store/directory.ts";
 
@@ -29,6 +30,8 @@ export interface World {
 		request: Request,
 		admitted?: Admitted,
 	) => Promise<Response>;
+	/** Which forges may be told how deployments go. */
+	readonly forges: Reach;
 	readonly install: InstallFiles;
 	readonly operations: Operations;
 	/** How often whoever asks may ask; not where a request was counted before it was passed on. */

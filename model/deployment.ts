@@ -56,6 +56,36 @@ export interface Deployment {
 	readonly reason: string;
 	/** Of the step that failed: its last lines, the exit code's story. */
 	readonly evidence: Evidence | null;
+	/** What its forge was told of it; absent where there is none to tell. */
+	readonly told?: Told;
+}
+
+export interface Told {
+	/** What the forge took last, or was spared in the end; null before. */
+	readonly said: Phase | DeploymentOutcome | null;
+	/** The forge's own id of this deployment, where it keeps deployments; empty before. */
+	readonly id: string;
+	/** Attempts to say what is to be said now, and before when there is to be no other. */
+	readonly tries: number;
+	readonly nextMs: number;
+	/** Why the forge did not take the last, with the remedy; empty when it did. */
+	readonly error: string;
+}
+
+export const untold: Told = { said: null, id: "", tries: 0, nextMs: 0, error: "" };
+
+export const sayable = ({ outcome, phase }: Pick<Deployment, "outcome" | "phase">) =>
+	outcome ?? phase;
+
+export const isUntold = (deployment: Deployment): boolean =>
+	deployment.told !== undefined && deployment.told.said !== sayable(deployment);
+
+/** Whoever decided something tells it at once; what is not told by then is anybody's to tell. */
+const lateMs = 15_000;
+
+export function tellAtMs({ told, times }: Deployment): number {
+	if (told && told.tries > 0) return told.nextMs;
+	return (times.at(-1)?.[1] ?? 0) + lateMs;
 }
 
 export type Cause =

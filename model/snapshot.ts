@@ -8,7 +8,7 @@ import { type Build, type BuildStatus, buildRankOf, hasEnded } from "./build.ts"
 import type { Change } from "./change.ts";
 import { parseAddress, showAddress } from "./cidr.ts";
 import type { Cluster } from "./cluster.ts";
-import type { Deployment } from "./deployment.ts";
+import { type Deployment, isUntold } from "./deployment.ts";
 import type {
 	ApplicationId,
 	BuildId,
@@ -72,6 +72,8 @@ export interface Unsettled {
 	readonly leases: ReadonlyMap<string, Lease>;
 	/** Those that have not ended. */
 	readonly deployments: ReadonlyMap<DeploymentId, Deployment>;
+	/** Those of which a forge is to be told something. */
+	readonly untold: ReadonlyMap<DeploymentId, Deployment>;
 	readonly builds: ReadonlyMap<BuildId, Build>;
 }
 
@@ -105,6 +107,7 @@ export class Facts implements Snapshot {
 		schedules: new Map<ServiceId, Service>(),
 		leases: new Map<string, Lease>(),
 		deployments: new Map<DeploymentId, Deployment>(),
+		untold: new Map<DeploymentId, Deployment>(),
 		builds: new Map<BuildId, Build>(),
 	};
 
@@ -230,6 +233,7 @@ export class Facts implements Snapshot {
 			case "remove-deployment":
 				this.deployments.delete(change.id);
 				this.unsettled.deployments.delete(change.id);
+				this.unsettled.untold.delete(change.id);
 				return;
 			case "put-build": {
 				const known = this.builds.get(change.build.id);
@@ -255,6 +259,8 @@ export class Facts implements Snapshot {
 		this.deployments.set(deployment.id, deployment);
 		if (deployment.outcome === null) this.unsettled.deployments.set(deployment.id, deployment);
 		else this.unsettled.deployments.delete(deployment.id);
+		if (isUntold(deployment)) this.unsettled.untold.set(deployment.id, deployment);
+		else this.unsettled.untold.delete(deployment.id);
 	}
 
 	/** Whole, status included: what the store read. */

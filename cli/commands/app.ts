@@ -11,6 +11,8 @@ interface Shown {
 	readonly spec: { readonly name: string; readonly repository: string };
 	readonly webhook: string;
 	readonly webhookSecret?: string;
+	/** Null where none is told how deployments go; absent from control planes that tell none. */
+	readonly forge?: { readonly error: string } | null;
 	readonly environments: readonly {
 		readonly name: string;
 		readonly service: string;
@@ -56,7 +58,10 @@ Options:
   --network NAME         of a service that is made
   --env NAME=VALUE       set in the service
   --before "COMMAND …"   run with the new image before anything changes: migrations
+  --url URL              where people find it, for its forge to show; {port}, {branch}, {commit} in it are filled in
   --login USER           for a private repository over https; the password or token is read from standard input
+  --forge-token FILE     a token of the repository's forge, which then is told how deployments go; - is standard input
+  --forge KIND           which forge that is: github, gitlab, gitea (Forgejo too), bitbucket; the well-known need not be named
   --file FILE            all of that and more as JSON, as docs/applications.md has it`,
 	options: {
 		repository: text,
@@ -72,6 +77,9 @@ Options:
 		env: several,
 		before: text,
 		login: text,
+		url: text,
+		"forge-token": text,
+		forge: text,
 		file: text,
 	},
 	words: [0, 1],
@@ -111,6 +119,7 @@ function specOf(name: string | undefined, options: Given) {
 	return {
 		name,
 		repository,
+		...(typeof options["forge"] === "string" && { forge: { kind: options["forge"] } }),
 		build: {
 			...(typeof context === "string" && { context }),
 			...(typeof dockerfile === "string" && { dockerfile }),
@@ -131,6 +140,7 @@ function specOf(name: string | undefined, options: Given) {
 					...(ports.length > 0 && { EndpointSpec: { Ports: ports.map(portOf) } }),
 				},
 				variables: pairs("--env", listOf(options["env"])),
+				...(typeof options["url"] === "string" && { url: options["url"] }),
 				...(typeof before === "string" && { before: ["sh", "-c", before] }),
 			},
 		],
@@ -168,9 +178,25 @@ function pairs(option: string, given: readonly string[]): Record<string, string>
 	);
 }
 
-async function secretsOf(terminal: Terminal, { login: user }: Given) {
-	if (typeof user !== "string") return {};
-	return { login: { user, password: await secretOf(terminal, `Password or token of ${user}`) } };
+async function secretsOf(terminal: Terminal, { login: user, "forge-token": from }: Given) {
+	if (typeof user === "string" && from === "-") {
+		throw new Complaint(
+			"--forge-token: standard input has the login's password: name a file, or set it later (docker skein app secret NAME forge)",
+		);
+	}
+	return {
+		...(typeof user === "string" && {
+			login: { user, password: await secretOf(terminal, `Password or token of ${user}`) },
+		}),
+		...(typeof from === "string" && { forge: { token: await forgeToken(terminal, from) } }),
+	};
+}
+
+async function forgeToken(terminal: Terminal, from: string): Promise<string> {
+	if (from === "-") return secretOf(terminal, "The forge's token");
+	const file = Bun.file(from);
+	if (!(await file.exists())) throw new Complaint(`--forge-token: there is no file ${from}`);
+	return (await file.text()).trim();
 }
 
 async function secretOf(terminal: Terminal, what: string): Promise<string> {
@@ -198,6 +224,9 @@ export const appList: Command = {
 		);
 		const head = ["APPLICATION", "ENVIRONMENT", "SERVICE", "DEPLOYMENT", "COMMIT"];
 		for (const line of table([head, ...rows])) terminal.say(line);
+		for (const { spec, forge } of all) {
+			if (forge?.error) terminal.warn(`${spec.name}: its forge is not told: ${forge.error}`);
+		}
 	},
 };
 
@@ -408,10 +437,10 @@ export const appDeliveries: Command = {
 };
 
 export const appSecret: Command = {
-	usage: "app secret NAME build.KEY|webhook|login [--user USER] [--remove]",
+	usage: "app secret NAME build.KEY|webhook|login|forge [--user USER] [--remove]",
 	summary: "Set one of an application's secrets, read from standard input",
 	help: `Options:
-  --user USER   whose password it is, for login
+  --user USER   whose password it is, for login; for forge where the token goes with a user (Bitbucket's API tokens)
   --remove      take it away`,
 	options: { user: text, remove: flag },
 	words: [2, 2],
@@ -425,12 +454,15 @@ export const appSecret: Command = {
 function secretChange(key: string, value: string | null, user: Given[string]) {
 	if (key.startsWith("build.")) return { build: { [key.slice("build.".length)]: value } };
 	if (key === "webhook" && value !== null) return { webhook: [value] };
+	if (key === "forge" && value === null) return { forge: null };
+	if (key === "forge")
+		return { forge: { token: value, ...(typeof user === "string" && { user }) } };
 	if (key === "login" && value === null) return { login: null };
 	if (key === "login" && typeof user === "string") return { login: { user, password: value } };
 	throw new Complaint(
 		key === "login"
 			? "--user: say whose password it is"
-			: `${key} is none of build.NAME, webhook and login`,
+			: `${key} is none of build.NAME, webhook, login and forge`,
 	);
 }
 

@@ -3,7 +3,7 @@
 import { describe, expect, test } from "bun:test";
 import type { Application, Environment } from "../../model/application.ts";
 import { type Build, type BuildState, unbuilt } from "../../model/build.ts";
-import type { Deployment } from "../../model/deployment.ts";
+import { type Deployment, untold } from "../../model/deployment.ts";
 import type { ApplicationId, DeploymentId, NodeId } from "../../model/id.ts";
 import { must } from "../../model/invariant.ts";
 import { Little } from "../../test/build.ts";
@@ -378,5 +378,48 @@ describe("a deployment of an image that is there", () => {
 		const id = push(little, "a", { image: `skein.local/web:aaaaaaaaaaaa@${digest("f")}` });
 		expect(find(little, id)).toMatchObject({ outcome: "failed" });
 		expect(find(little, id).reason).toContain("deploy its commit again");
+	});
+});
+
+describe("a forge that is to be told", () => {
+	const told = (little: Little, id: DeploymentId, words: Partial<typeof untold>) =>
+		little.commit([
+			{
+				kind: "put-deployment",
+				deployment: { ...find(little, id), told: { ...untold, ...words } },
+			},
+		]);
+	const wakeAtMs = (little: Little) =>
+		planner.plan(little.facts, little.moment(), { services: new Set(), nodes: new Set() }).wakeAtMs;
+
+	test("is no concern of who has none", () => {
+		const little = start();
+		push(little, "a");
+		expect(little.facts.unsettled.untold.size).toBe(0);
+	});
+
+	test("is looked after by the plan, until it is told", () => {
+		const little = start();
+		const id = push(little, "a", { told: untold });
+		built(little, id, "failed");
+		little.settle();
+		expect(find(little, id).outcome).toBe("failed");
+		expect([...little.facts.unsettled.untold.keys()]).toEqual([id]);
+		// Whoever decided it died before it was told.
+		expect(wakeAtMs(little)).toBe((find(little, id).times.at(-1)?.[1] ?? 0) + 15_000);
+		told(little, id, { said: "building", tries: 2, nextMs: little.nowMs + 20_000, error: "503" });
+		expect(wakeAtMs(little)).toBe(little.nowMs + 20_000);
+		told(little, id, { said: "failed" });
+		expect(little.facts.unsettled.untold.size).toBe(0);
+		expect(wakeAtMs(little)).toBeNull();
+	});
+
+	test("is told each step anew, whatever became of the one before", () => {
+		const little = start();
+		const id = push(little, "a", { told: untold });
+		told(little, id, { said: null, tries: 5, nextMs: little.nowMs + 3_600_000, error: "503" });
+		built(little, id, "failed");
+		little.settle();
+		expect(find(little, id).told).toMatchObject({ tries: 0, nextMs: 0, error: "503" });
 	});
 });

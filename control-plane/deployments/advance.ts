@@ -11,6 +11,7 @@ import {
 	type DeploymentOutcome,
 	keptDeployments,
 	type Phase,
+	tellAtMs,
 } from "../../model/deployment.ts";
 import { Refusal } from "../../model/errors.ts";
 import type { ServiceId } from "../../model/id.ts";
@@ -19,6 +20,7 @@ import type { Service, ServiceSpec } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { Draft } from "../manager/draft.ts";
 import { same } from "../manager/same.ts";
+import { environmentOf } from "./application.ts";
 import { assignBuilds, buildFor, imageOf, isImageKept } from "./builds.ts";
 import { changeService, type Made, makeJob, makeService } from "./make.ts";
 import { firstTasksOf, rolloutOf } from "./outcome.ts";
@@ -31,12 +33,14 @@ export interface Advance {
 
 /** An image that is complete is told of within moments. */
 const tellImageMs = 60_000;
+/** Whoever is woken to tell a forge may die over it. */
+const tellAgainMs = 1_000;
 /** A builder that dies takes its build along; another one gets this many more tries. */
 const mostLost = 2;
 
 export function advance(snapshot: Snapshot, moment: Moment): Advance {
-	const { deployments, builds } = snapshot.unsettled;
-	if (deployments.size === 0 && builds.size === 0) return { changes: [], wakeAtMs: null };
+	const { deployments, builds, untold } = snapshot.unsettled;
+	if (deployments.size + builds.size + untold.size === 0) return { changes: [], wakeAtMs: null };
 	const draft = new Draft(snapshot);
 	const times: number[] = [];
 	const open = [...deployments.values()].sort((a, b) => a.number - b.number);
@@ -54,15 +58,16 @@ export function advance(snapshot: Snapshot, moment: Moment): Advance {
 	assignBuilds(draft, moment);
 	const hasEndedNow = [...deployments.keys()].some((id) => !draft.unsettled.deployments.has(id));
 	if (hasEndedNow) forgetOld(draft);
+	for (const each of draft.unsettled.untold.values()) {
+		times.push(Math.max(tellAtMs(each), moment.nowMs + tellAgainMs));
+	}
 	return { changes: draft.changes(), wakeAtMs: times.length > 0 ? Math.min(...times) : null };
 }
 
 /** Until when what it waits for may take; null where only news ends the wait. */
 function step(draft: Draft, moment: Moment, deployment: Deployment): number | null {
 	const application = draft.applications.get(deployment.application);
-	const environment = application?.spec.environments.find(
-		({ name }) => name === deployment.environment,
-	);
+	const environment = application && environmentOf(application, deployment);
 	if (!application || !environment) {
 		const gone = application ? `environment ${deployment.environment}` : "the application";
 		end(draft, moment, deployment, "cancelled", `${gone} was removed`);
@@ -292,9 +297,17 @@ function tried<Result>(
 function enter(draft: Draft, { nowMs }: Moment, deployment: Deployment, phase: Phase): void {
 	draft.put({
 		kind: "put-deployment",
-		deployment: { ...deployment, phase, times: [...deployment.times, [phase, nowMs]] },
+		deployment: {
+			...deployment,
+			phase,
+			times: [...deployment.times, [phase, nowMs]],
+			...toldAnew(deployment),
+		},
 	});
 }
+
+/** It is something else that is to be said now. */
+const toldAnew = ({ told }: Deployment) => told && { told: { ...told, tries: 0, nextMs: 0 } };
 
 function end(
 	draft: Draft,
@@ -313,6 +326,7 @@ function end(
 			outcome,
 			reason,
 			evidence,
+			...toldAnew(deployment),
 		},
 	});
 	removeJob(draft, nowMs, deployment.job);

@@ -1,11 +1,18 @@
 // An application as people write it, and what is wrong with it. Whatever is left out has the usual meaning.
 
 import { z } from "zod";
-import type { ApplicationSpec } from "../../model/application.ts";
+import {
+	type Application,
+	type ApplicationSpec,
+	type Environment,
+	forgeKinds,
+} from "../../model/application.ts";
+import type { Deployment } from "../../model/deployment.ts";
 import { invalid } from "../../model/errors.ts";
 import { parseBody } from "../engine/body.ts";
 import { serviceSchema } from "../engine/convert/document.ts";
 import { globComplaint } from "../webhooks/glob.ts";
+import { urlComplaint } from "./url.ts";
 
 const text = z.string().max(4096);
 const glob = text.superRefine((value, context) => {
@@ -28,6 +35,11 @@ const repository = text.refine(
 	"must be https://…, ssh://… or git@host:path, without a password in it: that is a secret (login)",
 );
 
+const address = text.superRefine((value, context) => {
+	const complaint = urlComplaint(value);
+	if (complaint) context.addIssue({ code: "custom", message: complaint });
+});
+
 const recipe = z.strictObject({
 	context: path.default("."),
 	dockerfile: path.default("Dockerfile"),
@@ -45,6 +57,14 @@ const environment = z.strictObject({
 	variables: z.record(z.string().regex(/^[^=\0]+$/), text).default({}),
 	before: z.array(text).max(100).default([]),
 	beforeTimeoutSeconds: seconds.default(600),
+	url: address.default(""),
+});
+
+const forge = z.strictObject({
+	kind: z.enum(forgeKinds).optional(),
+	api: text.optional(),
+	project: text.optional(),
+	deployments: z.boolean().default(true),
 });
 
 export const specSchema = z.strictObject({
@@ -57,6 +77,7 @@ export const specSchema = z.strictObject({
 	paths: globs,
 	ignore: globs,
 	environments: z.array(environment).min(1).max(20),
+	forge: forge.nullable().default(null),
 });
 
 export type SpecDocument = z.input<typeof specSchema>;
@@ -77,6 +98,14 @@ export function readSpec(asked: z.output<typeof specSchema>): ApplicationSpec {
 			beforeTimeoutMs: beforeTimeoutSeconds * 1000,
 		})),
 	};
+}
+
+/** Undefined once it is in the spec no more. */
+export function environmentOf(
+	{ spec }: Application,
+	{ environment }: Pick<Deployment, "environment">,
+): Environment | undefined {
+	return spec.environments.find(({ name: known }) => known === environment);
 }
 
 /** In the words of the Engine API, which is what it is. */

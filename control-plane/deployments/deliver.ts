@@ -5,7 +5,7 @@
 
 import type { Application } from "../../model/application.ts";
 import type { Change, Moment } from "../../model/change.ts";
-import type { Cause, Deployment } from "../../model/deployment.ts";
+import { type Cause, type Deployment, untold } from "../../model/deployment.ts";
 import type { Push } from "../../model/git.ts";
 import type { DeploymentId } from "../../model/id.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
@@ -83,7 +83,7 @@ export function nextNumber(snapshot: Snapshot, { id }: Pick<Application, "id">):
 
 export function newDeployment(
 	{ nowMs, newId }: Moment,
-	{ id }: Pick<Application, "id">,
+	{ id, secretNames }: Pick<Application, "id" | "secretNames">,
 	words: Pick<Deployment, "environment" | "number" | "commit" | "ref" | "message" | "author"> & {
 		readonly cause: Cause;
 	} & Partial<Pick<Deployment, "image" | "made">>,
@@ -104,6 +104,7 @@ export function newDeployment(
 		outcome: null,
 		reason: "",
 		evidence: null,
+		...(secretNames.includes("forge") && { told: untold }),
 		...words,
 	};
 }

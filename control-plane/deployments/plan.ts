@@ -48,7 +48,8 @@ function withDeployments(
 
 /** Nothing is deployed, nor about to be. */
 function isIdle({ unsettled }: Snapshot, given: readonly Change[]): boolean {
-	if (unsettled.deployments.size > 0 || unsettled.builds.size > 0) return false;
+	const { deployments, builds, untold } = unsettled;
+	if (deployments.size > 0 || builds.size > 0 || untold.size > 0) return false;
 	return !given.some(({ kind }) => kind === "put-deployment" || kind === "put-build");
 }
 

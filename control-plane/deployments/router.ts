@@ -12,6 +12,8 @@ import type { ApplicationId, BuildId } from "../../model/id.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { actorOf, bodyOf } from "../accounts/door.ts";
 import type { ClusterDoor } from "../cluster.ts";
+import { whereOf } from "../forges/where.ts";
+import { same } from "../manager/same.ts";
 import { isGlob } from "../webhooks/glob.ts";
 import { readRefs } from "../webhooks/refs.ts";
 import type { AppEnv } from "../world.ts";
@@ -26,6 +28,7 @@ import {
 	secretsChangeSchema,
 } from "./secrets.ts";
 import { showApplication, showDelivery, showDeployment } from "./show.ts";
+import { tellAnew } from "./tell.ts";
 
 type AppContext = Context<AppEnv>;
 
@@ -57,7 +60,7 @@ export function applicationsRouter(): Hono<AppEnv> {
 			const all = [...snapshot.applications.values()].sort((a, b) =>
 				a.spec.name < b.spec.name ? -1 : 1,
 			);
-			return c.json(all.map((each) => showApplication(each, snapshot, webhookOf(c, each))));
+			return c.json(all.map((each) => showApplication(each, snapshot, aroundOf(c, each))));
 		})
 		.post("/api/applications", async (c) => {
 			const door = doorOf(c);
@@ -67,6 +70,7 @@ export function applicationsRouter(): Hono<AppEnv> {
 			const webhook = given.webhook ?? [newWebhookSecret()];
 			const secrets = changedSecrets({ webhook, build: {}, registries: {} }, given);
 			refuseMissing(spec.build.secrets, namesOf(secrets));
+			if (secrets.forge) whereOf(spec, c.env.world.forges);
 			const content = await sealSecrets(door.contents, id, 1, secrets);
 			const { result } = await door.commit((snapshot, { nowMs }) => {
 				refuseTaken(snapshot, spec.name);
@@ -87,19 +91,20 @@ export function applicationsRouter(): Hono<AppEnv> {
 					result: application,
 				};
 			});
-			const shown = showApplication(result, await door.snapshot(), webhookOf(c, result));
+			const shown = showApplication(result, await door.snapshot(), aroundOf(c, result));
 			// The one time that it is shown.
 			return c.json({ ...shown, webhookSecret: webhook[0] }, 201);
 		})
 		.get("/api/applications/:name", async (c) => {
 			const { snapshot, application } = await found(c);
-			return c.json(showApplication(application, snapshot, webhookOf(c, application)));
+			return c.json(showApplication(application, snapshot, aroundOf(c, application)));
 		})
 		.put("/api/applications/:name", async (c) => {
 			const { door, application } = await found(c);
 			const version = Number(c.req.query("version") ?? application.specVersion);
 			const spec = readSpec((await bodyOf(c, updateSchema)).spec);
 			refuseMissing(spec.build.secrets, application.secretNames);
+			if (application.secretNames.includes("forge")) whereOf(spec, c.env.world.forges);
 			const { result } = await door.commit((snapshot, { nowMs }) => {
 				const known = find(snapshot, application.id);
 				if (known.specVersion !== version) {
@@ -116,13 +121,21 @@ export function applicationsRouter(): Hono<AppEnv> {
 					specVersion: version + 1,
 					updatedMs: nowMs,
 				};
-				return { changes: [{ kind: "put-application", application: next }], result: next };
+				const told = same(known.spec.forge, spec.forge) ? [] : tellAnew(snapshot, known);
+				return {
+					changes: [
+						{ kind: "put-application", application: next },
+						...told.map((deployment): Change => ({ kind: "put-deployment", deployment })),
+					],
+					result: next,
+				};
 			});
-			return c.json(showApplication(result, await door.snapshot(), webhookOf(c, result)));
+			return c.json(showApplication(result, await door.snapshot(), aroundOf(c, result)));
 		})
 		.put("/api/applications/:name/secrets", async (c) => {
 			const { door, application } = await found(c);
 			const change = await bodyOf(c, secretsChangeSchema);
+			if (change.forge) whereOf(application.spec, c.env.world.forges);
 			const result = await changeSecrets(door, application, change);
 			return c.json({ secrets: result.secretNames });
 		})
@@ -284,6 +297,9 @@ async function changeSecrets(
 			changes: [
 				{ kind: "put-application", application: next },
 				{ kind: "put-content", content },
+				...(change.forge ? tellAnew(snapshot, known) : []).map(
+					(deployment): Change => ({ kind: "put-deployment", deployment }),
+				),
 			],
 			result: next,
 		};
@@ -399,9 +415,10 @@ async function followed(c: AppContext, snapshot: Snapshot, id: BuildId): Promise
 	return new Response(answer.body, { headers: { "Content-Type": "text/plain; charset=utf-8" } });
 }
 
-function webhookOf(c: AppContext, { id }: Application): string {
-	return `${c.get("publicUrl")}/webhooks/${doorOf(c).id}/${id}`;
-}
+const aroundOf = (c: AppContext, { id }: Application) => ({
+	webhook: `${c.get("publicUrl")}/webhooks/${doorOf(c).id}/${id}`,
+	reach: c.env.world.forges,
+});
 
 function newWebhookSecret(): string {
 	return bytesToHex(crypto.getRandomValues(new Uint8Array(24)));

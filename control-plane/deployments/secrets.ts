@@ -10,12 +10,19 @@ import type { Contents } from "../cluster.ts";
 
 const text = z.string().max(64 * 1024);
 const login = z.strictObject({ user: text.min(1), password: text.min(1) });
+/** They stand in a header's line. */
+const word = z
+	.string()
+	.regex(/^[\x21-\x7e]{1,4096}$/, "must be printable characters without blanks");
+const forge = z.strictObject({ token: word, user: word.optional() });
 
 export const secretsSchema = z.strictObject({
 	/** All that are valid: while one takes another's place, two. */
 	webhook: z.array(text.min(16)).min(1).max(4),
 	login: login.optional(),
 	ssh: z.strictObject({ key: text.min(1), knownHosts: text.min(1) }).optional(),
+	/** To tell the forge how deployments go. */
+	forge: forge.optional(),
 	build: z.record(z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/), text),
 	registries: z.record(text, z.strictObject({ username: text, password: text })),
 });
@@ -27,6 +34,7 @@ export const secretsChangeSchema = z.strictObject({
 	webhook: z.array(text.min(16)).min(1).max(4).optional(),
 	login: login.nullish(),
 	ssh: z.strictObject({ key: text.min(1), knownHosts: text.min(1) }).nullish(),
+	forge: forge.nullish(),
 	build: z.record(z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/), text.nullable()).optional(),
 	registries: z
 		.record(text, z.strictObject({ username: text, password: text }).nullable())
@@ -36,9 +44,10 @@ export const secretsChangeSchema = z.strictObject({
 export type SecretsChange = z.infer<typeof secretsChangeSchema>;
 
 export function changedSecrets(known: ApplicationSecrets, change: SecretsChange) {
-	const { login: knownLogin, ssh: knownSsh, ...rest } = known;
+	const { login: knownLogin, ssh: knownSsh, forge: knownForge, ...rest } = known;
 	const nextLogin = change.login === undefined ? knownLogin : change.login;
 	const nextSsh = change.ssh === undefined ? knownSsh : change.ssh;
+	const nextForge = change.forge === undefined ? knownForge : change.forge;
 	return {
 		...rest,
 		...(change.webhook && { webhook: change.webhook }),
@@ -46,6 +55,7 @@ export function changedSecrets(known: ApplicationSecrets, change: SecretsChange)
 		registries: without({ ...known.registries, ...change.registries }),
 		...(nextLogin && { login: nextLogin }),
 		...(nextSsh && { ssh: nextSsh }),
+		...(nextForge && { forge: nextForge }),
 	};
 }
 
@@ -61,6 +71,7 @@ export function namesOf(secrets: ApplicationSecrets): readonly string[] {
 		"webhook",
 		...(secrets.login ? ["login"] : []),
 		...(secrets.ssh ? ["ssh"] : []),
+		...(secrets.forge ? ["forge"] : []),
 		...Object.keys(secrets.build).map((name) => `build.${name}`),
 		...Object.keys(secrets.registries).map((name) => `registries.${name}`),
 	];

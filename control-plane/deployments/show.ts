@@ -2,11 +2,18 @@
 
 import type { Application } from "../../model/application.ts";
 import type { Deployment } from "../../model/deployment.ts";
+import { messageOf } from "../../model/errors.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Delivery } from "../cluster.ts";
+import { type Reach, whereOf } from "../forges/where.ts";
 import { waitingFor } from "./outcome.ts";
+import { lastTold } from "./tell.ts";
 
-export function showApplication(application: Application, snapshot: Snapshot, webhook: string) {
+export function showApplication(
+	application: Application,
+	snapshot: Snapshot,
+	{ webhook, reach }: { readonly webhook: string; readonly reach: Reach },
+) {
 	const { id, spec, specVersion, secretNames, createdMs, updatedMs } = application;
 	const newest = (environment: string) =>
 		[...snapshot.deployments.values()]
@@ -18,6 +25,7 @@ export function showApplication(application: Application, snapshot: Snapshot, we
 		spec,
 		secrets: secretNames,
 		webhook,
+		forge: showForge(application, snapshot, reach),
 		environments: spec.environments.map(({ name, service }) => {
 			const deployment = newest(name);
 			return {
@@ -29,6 +37,23 @@ export function showApplication(application: Application, snapshot: Snapshot, we
 		createdAt: new Date(createdMs).toISOString(),
 		updatedAt: new Date(updatedMs).toISOString(),
 	};
+}
+
+/** Who is told how deployments go, and what is wrong with that; null where nobody is. */
+function showForge(application: Application, snapshot: Snapshot, reach: Reach) {
+	if (!application.secretNames.includes("forge")) return null;
+	const last = lastTold(snapshot, application);
+	const told = {
+		deployment: last?.number ?? null,
+		said: last?.told?.said ?? null,
+		error: last?.told?.error ?? "",
+	};
+	try {
+		const { forge, api, project } = whereOf(application.spec, reach);
+		return { name: forge.name, api, project, ...told };
+	} catch (error) {
+		return { name: "", api: "", project: "", ...told, error: messageOf(error) };
+	}
 }
 
 export function showDeployment(deployment: Deployment, snapshot: Snapshot) {
@@ -49,6 +74,7 @@ export function showDeployment(deployment: Deployment, snapshot: Snapshot) {
 		reason: deployment.reason || waits,
 		lines: deployment.evidence?.lines ?? [],
 		image,
+		told: deployment.told ? { said: deployment.told.said, error: deployment.told.error } : null,
 		build: build
 			? {
 					id: build.id,

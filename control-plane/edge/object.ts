@@ -10,6 +10,7 @@ import { Refusal } from "../../model/errors.ts";
 import type { ClusterId, NodeId } from "../../model/id.ts";
 import { handleRest } from "../deployments/deliver.ts";
 import { lookEveryMs, lookForPushes } from "../deployments/lookout.ts";
+import { tellForges, type Why } from "../deployments/tell.ts";
 import { hashFor } from "../dispatcher/assignments.ts";
 import { ProcessRelay } from "../dispatcher/relay.ts";
 import type { ClusterHost } from "../reconcile.ts";
@@ -82,6 +83,7 @@ export class ClusterObject extends DurableObject<Settings> {
 		await host?.sweep();
 		if (!host) return;
 		await handleRest(host);
+		this.ctx.waitUntil(this.#tell(host, "clock").catch(report));
 		if (Date.now() - this.#lookedMs >= lookEveryMs) {
 			this.#lookedMs = Date.now();
 			await lookForPushes(host, report);
@@ -142,6 +144,7 @@ export class ClusterObject extends DurableObject<Settings> {
 			},
 			alarm: (planAtMs) => this.ctx.waitUntil(this.#keep({ planAtMs })),
 			changed: () => this.#ringSoon(),
+			landed: (host) => this.ctx.waitUntil(this.#tell(host, "decided").catch(report)),
 			servedSinceMs: (sha256) => this.#servedSinceMs(sha256),
 			background: (work) => this.ctx.waitUntil(work),
 		});
@@ -149,6 +152,13 @@ export class ClusterObject extends DurableObject<Settings> {
 		await migrate(edge.database);
 		this.ctx.waitUntil(this.#takeUp().catch(report));
 		return edge;
+	}
+
+	/** What is not taken has a time at which it is due again, of which the planner knows. */
+	async #tell(host: ClusterHost, why: Why): Promise<void> {
+		if (host.held().unsettled.untold.size === 0) return;
+		const { forges: reach, publicUrl, nowMs } = (await this.#opened()).world;
+		await tellForges(host, { reach, publicUrl, nowMs }, why);
 	}
 
 	#servedSinceMs(sha256: string): number {

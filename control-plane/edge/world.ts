@@ -48,6 +48,8 @@ export interface Settings extends SignInVariables {
 	readonly SKEIN_LIMITS?: string;
 	readonly SKEIN_MESH_RANGE?: string;
 	readonly SKEIN_NODE_TIMEOUT_MS?: string;
+	/** `HOST[:PORT]` of forges that are told without TLS, or in a private network. */
+	readonly SKEIN_INSECURE_FORGES?: string;
 	/** What the install line loads: a line "name sha256 url" for each file. */
 	readonly SKEIN_INSTALL_FILES?: string;
 	/** `plain` leaves out what went well; JSON otherwise, every request. */
@@ -85,6 +87,7 @@ export interface Place extends Pick<World, "passOn" | "bells" | "throttle"> {
 	readonly relay: Relay;
 	readonly alarm: (atMs: number) => void;
 	readonly changed?: () => void;
+	readonly landed?: HostWorld["landed"];
 	/** Since when agents are offered the program here. Absent where none is offered: in the worker, which plans no cluster's life. */
 	readonly servedSinceMs?: (sha256: string) => number;
 	readonly background: HostWorld["background"];
@@ -126,6 +129,7 @@ export async function openEdge(settings: Settings, place: Place): Promise<Edge> 
 			agent: () => agent,
 			log: (message) => log({ level: "error", message }),
 			...(place.changed && { changed: place.changed }),
+			...(place.landed && { landed: place.landed }),
 		},
 		snapshots: new Map<ClusterId, never>(),
 		meshRange: settings.SKEIN_MESH_RANGE ?? "10.200.0.0/16",
@@ -140,6 +144,7 @@ export async function openEdge(settings: Settings, place: Place): Promise<Edge> 
 		hosted,
 		relay: place.relay,
 		identities,
+		forges: { insecure: wordsOf(settings.SKEIN_INSECURE_FORGES), isPrivateAllowed: false },
 		install: installFiles(settings),
 		operations: {
 			log: settings.SKEIN_LOG === "plain" ? plainLog(line) : log,

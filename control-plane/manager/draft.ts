@@ -8,7 +8,7 @@ import { type Build, hasEnded } from "../../model/build.ts";
 import type { Change } from "../../model/change.ts";
 import { parseAddress, showAddress } from "../../model/cidr.ts";
 import type { Cluster } from "../../model/cluster.ts";
-import type { Deployment } from "../../model/deployment.ts";
+import { type Deployment, isUntold } from "../../model/deployment.ts";
 import type {
 	ApplicationId,
 	BuildId,
@@ -55,6 +55,7 @@ export class Draft implements Snapshot {
 		readonly schedules: Overlay<ServiceId, Service>;
 		readonly leases: Overlay<string, Lease>;
 		readonly deployments: Overlay<DeploymentId, Deployment>;
+		readonly untold: Overlay<DeploymentId, Deployment>;
 		readonly builds: Overlay<BuildId, Build>;
 	};
 	readonly loads: LoadOverlay;
@@ -90,6 +91,7 @@ export class Draft implements Snapshot {
 			schedules: new Overlay(base.unsettled.schedules),
 			leases: new Overlay(base.unsettled.leases),
 			deployments: new Overlay(base.unsettled.deployments),
+			untold: new Overlay(base.unsettled.untold),
 			builds: new Overlay(base.unsettled.builds),
 		};
 		this.loads = new LoadOverlay(base.loads);
@@ -273,6 +275,7 @@ export class Draft implements Snapshot {
 				return this.#putDeployment(change.deployment);
 			case "remove-deployment":
 				this.unsettled.deployments.delete(change.id);
+				this.unsettled.untold.delete(change.id);
 				return this.deployments.delete(change.id);
 			case "put-build": {
 				const known = this.builds.get(change.build.id);
@@ -296,6 +299,8 @@ export class Draft implements Snapshot {
 		this.deployments.set(deployment.id, deployment);
 		if (deployment.outcome === null) this.unsettled.deployments.set(deployment.id, deployment);
 		else this.unsettled.deployments.delete(deployment.id);
+		if (isUntold(deployment)) this.unsettled.untold.set(deployment.id, deployment);
+		else this.unsettled.untold.delete(deployment.id);
 		return true;
 	}
 

@@ -5,6 +5,7 @@ import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { unbuilt } from "../../model/build.ts";
+import { type StandIn, startForge } from "../forge.ts";
 import { type Runtime, runtimes } from "../runtimes.ts";
 import { describeMachine, joinAgent, type TestAgent } from "./agent.ts";
 
@@ -16,6 +17,7 @@ for (const { name, there, start } of runtimes) {
 	describe.skipIf(!there)(name, () => {
 		let at: Runtime;
 		let agent: TestAgent;
+		let forge: StandIn;
 
 		const call = async (method: string, path: string, body?: unknown) => {
 			const reply = await fetch(`${at.url}${path}`, {
@@ -32,12 +34,16 @@ for (const { name, there, start } of runtimes) {
 		};
 
 		beforeAll(async () => {
-			at = await start();
+			forge = startForge("github", { token: "forge-token-1", project: "shop/told" });
+			at = await start({ SKEIN_INSECURE_FORGES: forge.host, SKEIN_URL: "https://skein.example" });
 			const { json } = await call("GET", "/swarm");
 			const builder = { git: "2.39.5", builder: "buildkit" } as const;
 			agent = await joinAgent(at.url, json.JoinTokens.Worker, describeMachine(1, { builder }));
 		}, 60_000);
-		afterAll(() => at?.stop());
+		afterAll(async () => {
+			await at?.stop();
+			await forge?.stop();
+		});
 
 		let app: { id: string; webhook: string; webhookSecret: string };
 
@@ -212,5 +218,111 @@ for (const { name, there, start } of runtimes) {
 			const removed = await call("DELETE", "/api/applications/web");
 			expect([removed.status, removed.json.message]).toEqual([409, expect.stringContaining("#1")]);
 		});
+
+		const told = {
+			name: "told",
+			repository: "https://git.example/shop/told.git",
+			environments: [
+				{
+					name: "production",
+					create: { Mode: { Replicated: { Replicas: 1 } } },
+					url: "https://{branch}.told.example/",
+				},
+			],
+		};
+		const forgeSpec = () => ({ kind: "github", api: forge.url });
+		const deployTold = async (commit: string) => {
+			const path = "/api/applications/told/deployments";
+			const made = await call("POST", path, { ref: commit });
+			expect(made.status, made.text).toBe(201);
+			return async () => (await call("GET", `${path}/${made.json.number}`)).json;
+		};
+		const states = (sha: string) =>
+			forge.statuses.filter((each) => each["sha"] === sha).map((each) => each["state"]);
+		const failBuild = async (error: string) => {
+			const { builds = [] } = (await agent.poll()).assignment ?? {};
+			for (const { id } of builds) {
+				const status = { ...unbuilt, state: "failed", error, observed: 9 } as const;
+				expect((await agent.report({ builds: [{ id, status }] })).status).toBe(200);
+			}
+		};
+
+		test("a forge is to be one that can be told, at an address that may be", async () => {
+			const secrets = { forge: { token: "forge-token-1" } };
+			const make = (spec: object) => call("POST", "/api/applications", { spec, secrets });
+			const unknown = await make(told);
+			expect(unknown.status).toBe(400);
+			expect(unknown.json.message).toStartWith("forge.kind: say which forge git.example is");
+			const plain = await make({ ...told, forge: { kind: "gitea", api: "http://127.0.0.1:1" } });
+			expect(plain.json.message).toContain("SKEIN_INSECURE_FORGES");
+			const { environments } = told;
+			const strange = { ...told, environments: [{ ...environments[0], url: "https://{colour}" }] };
+			expect((await make(strange)).json.message).toContain("knows no {colour}");
+			const made = await make({ ...told, forge: forgeSpec() });
+			expect(made.status, made.text).toBe(201);
+			expect(made.json.forge).toMatchObject({ name: "GitHub", project: "shop/told", error: "" });
+			expect(made.json.secrets).toEqual(["webhook", "forge"]);
+			expect((await call("GET", "/api/applications")).text).not.toContain("forge-token-1");
+		});
+
+		test("a forge is told of a deployment from its queue to its end", async () => {
+			const sha = "1".repeat(40);
+			const deployment = await deployTold(sha);
+			await soon(async () => states(sha).includes("pending"));
+			await soon(async () => ((await agent.poll()).assignment?.builds?.length ?? 0) > 0);
+			await failBuild("[1/1] RUN make: exit code 2");
+			await soon(async () => states(sha).includes("failure"));
+			expect(forge.complaints).toEqual([]);
+			expect(forge.statuses.at(-1)).toEqual({
+				sha,
+				state: "failure",
+				description: "Failed: build: [1/1] RUN make: exit code 2",
+				context: "skein/told/production",
+				// Of a bare commit nobody knows the branch.
+				target_url: expect.stringMatching(
+					/^https:\/\/skein.example\/c\/[a-z0-9]+\/api\/applications\/told\/deployments\/1\/log$/,
+				),
+			});
+			const [there, ...more] = forge.deployments;
+			expect(more).toEqual([]);
+			expect(there?.made).toMatchObject({ ref: sha, environment: "told/production" });
+			expect(there?.states.at(-1)).toMatchObject({ state: "failure" });
+			await soon(async () => (await deployment()).told?.said === "failed");
+			const count = forge.requests;
+			await Bun.sleep(2_500);
+			expect(forge.requests).toBe(count);
+		}, 30_000);
+
+		test("a forge that is away holds nothing up, and is told later", async () => {
+			const sha = "2".repeat(40);
+			forge.answer = () => new Response("", { status: 503 });
+			const deployment = await deployTold(sha);
+			await soon(async () => ((await agent.poll()).assignment?.builds?.length ?? 0) > 0);
+			await failBuild("it failed");
+			await soon(async () => (await deployment()).outcome === "failed");
+			await soon(async () => (await deployment()).told.error !== "");
+			const { json } = await call("GET", "/api/applications/told");
+			expect(json.forge.error).toContain("answers with status 503");
+			forge.answer = undefined;
+			await soon(async () => states(sha).includes("failure"));
+			await soon(async () => (await deployment()).told.error === "");
+			expect(states(sha)).not.toContain("pending");
+		}, 40_000);
+
+		test("a token that is refused is named, and another one makes up for it", async () => {
+			const sha = "3".repeat(40);
+			const secret = (token: string) =>
+				call("PUT", "/api/applications/told/secrets", { forge: { token } });
+			expect((await secret("forge-token-0")).status).toBe(200);
+			const deployment = await deployTold(sha);
+			await soon(async () => (await deployment()).told.error !== "");
+			const { json } = await call("GET", "/api/applications/told");
+			expect(json.forge.error).toStartWith(
+				"GitHub refuses the token, Bad credentials: give another",
+			);
+			expect((await secret("forge-token-1")).status).toBe(200);
+			await soon(async () => states(sha).includes("pending"));
+			await soon(async () => (await deployment()).told.error === "");
+		}, 30_000);
 	});
 }

@@ -95,6 +95,7 @@ export async function startHere(
 		relay: new ProcessRelay(),
 		identities: new Map(),
 		...(options.throttle && { throttle: options.throttle }),
+		forges: { insecure: [], isPrivateAllowed: true },
 		install: { script: async () => "@URL@", files: async () => [], open: async () => undefined },
 		operations: {
 			log,

@@ -4,6 +4,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import type { Kept } from "../forge.ts";
 import { labAvailable } from "../lab/available.ts";
 import { must as mustRun, run } from "../lab/run.ts";
 import { startCluster, type TestCluster, threeEngines, until } from "./cluster.ts";
@@ -14,6 +15,7 @@ if (reason) console.log(`skipped: ${reason}`);
 
 const root = join(import.meta.dir, "../..");
 const git = "192.168.77.254:8080";
+const forge = "192.168.77.254:3000";
 
 const dockerfile = `FROM lab/busybox:1
 RUN mkdir -p /www
@@ -44,6 +46,16 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		const reply = await fetch(`http://skein/api${path}`, { unix: cluster.socket });
 		return (await reply.json()) as Answer;
 	};
+	/** What the forge was told of a commit, in order. */
+	async function toldOf(commit: string) {
+		const kept = await cluster.lab.client.exec(["curl", "-sS", `http://${forge}/kept`]);
+		const { statuses, deployments, complaints } = JSON.parse(kept.stdout) as Kept;
+		expect(complaints).toEqual([]);
+		return {
+			statuses: statuses.filter((each) => each["sha"] === commit),
+			deployments: deployments.filter(({ made }) => made["ref"] === commit),
+		};
+	}
 	/** As the docker CLI starts its plugin. */
 	const skein = (line: readonly string[]) =>
 		run([process.execPath, join(root, "cli/main.ts"), "skein", ...line], {
@@ -95,7 +107,10 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		);
 
 	beforeAll(async () => {
-		cluster = await startCluster({ nodes: threeEngines });
+		cluster = await startCluster({
+			nodes: threeEngines,
+			env: { SKEIN_INSECURE_FORGES: forge },
+		});
 		const { lab } = cluster;
 		const served = join(lab.dir, "git");
 		work = join(lab.dir, "work");
@@ -108,6 +123,8 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		);
 		await mustRun(["chmod", "755", join(served, "web.git/hooks/post-receive")]);
 		lab.client.spawn([process.execPath, join(import.meta.dir, "git-server.ts"), git, served]);
+		const standIn = join(root, "test/forge.ts");
+		lab.client.spawn([process.execPath, standIn, forge, "github", "forge-token", "shop/web"]);
 		await mustRun(["git", "init", "-q", "-b", "main", work]);
 		await mustRun(["git", "-C", work, "remote", "add", "origin", `http://${git}/web.git`]);
 	}, 900_000);
@@ -121,10 +138,12 @@ describe.skipIf(Boolean(reason))("a push", () => {
 				spec: {
 					name: "web",
 					repository: `http://${git}/web.git`,
+					forge: { kind: "github", api: `http://${forge}`, project: "shop/web" },
 					environments: [
 						{
 							name: "production",
 							branches: ["main"],
+							url: "http://192.168.77.1:{port}/",
 							before: ["sh", "-c", "grep -vq broken-migration /www/index.html"],
 							create: {
 								// No request takes longer, on the busiest machine.
@@ -136,6 +155,7 @@ describe.skipIf(Boolean(reason))("a push", () => {
 						},
 					],
 				},
+				secrets: { forge: { token: "forge-token" } },
 			}),
 		);
 		const made = await skein(["app", "create", "--file", file]);
@@ -171,6 +191,16 @@ describe.skipIf(Boolean(reason))("a push", () => {
 				.sort(),
 		).toEqual(["h1", "h2", "h3"]);
 		expect(tasks).toContain(`skein.local/web:${deployed.commit.slice(0, 12)}`);
+		await until("the forge knows", async () =>
+			(await toldOf(deployed.commit)).statuses.some((each) => each["state"] === "success"),
+		);
+		const told = await toldOf(deployed.commit);
+		expect(told.statuses[0]).toMatchObject({ state: "pending", context: "skein/web/production" });
+		expect(told.deployments).toHaveLength(1);
+		expect(told.deployments[0]?.states.at(-1)).toMatchObject({
+			state: "success",
+			environment_url: "http://192.168.77.1:8095/",
+		});
 	}, 240_000);
 
 	test("of a new version loses no request on the way", async () => {
@@ -200,6 +230,9 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		expect(await pages()).toEqual(["two", "two", "two"]);
 		const log = await skein(["app", "logs", "web"]);
 		expect(log.stdout).toContain("about to fail");
+		await until("the forge knows", async () =>
+			(await toldOf(failed.commit)).statuses.some((each) => each["state"] === "failure"),
+		);
 	}, 120_000);
 
 	test("whose migration fails changes nothing", async () => {
