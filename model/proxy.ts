@@ -2,7 +2,7 @@
 
 /** As `fetch` chooses it: by the scheme, unless NO_PROXY names the host, a suffix of it, or everything. */
 export function proxyFor(
-	url: URL,
+	url: { readonly protocol: string; readonly host: string; readonly hostname: string },
 	environment: Readonly<Record<string, string | undefined>>,
 ): string | undefined {
 	const named = (name: string) => environment[name.toLowerCase()] || environment[name] || undefined;
