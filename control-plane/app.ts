@@ -24,6 +24,7 @@ import { agentsRouter, clusterOfAgent } from "./dispatcher/router.ts";
 import type { EngineDeps } from "./engine/door.ts";
 import { engine } from "./engine/router.ts";
 import { installRouter } from "./install.ts";
+import { openApiRouter } from "./openapi/router.ts";
 import { operationsRouter, watched } from "./operations/router.ts";
 import { isThere } from "./store/directory.ts";
 import { webhooksRouter } from "./webhooks/router.ts";
@@ -56,6 +57,10 @@ export function app(deps: Omit<EngineDeps, "onFault">): Hono<AppEnv> {
 	});
 
 	routes.route("/", operationsRouter(deps.version));
+	routes.route(
+		"/",
+		openApiRouter(() => routes.routes, deps.version),
+	);
 
 	routes.use("/agent/*", async (c, next) => {
 		const { directory, hosted, relay, bells, identities, passOn, nowMs, newId } = c.env.world;

@@ -17,10 +17,13 @@ import { actorFor, asked, personalRows, requestWith, unknown } from "./people.ts
 import { codeMinutes } from "./signin.ts";
 
 const email = z.email().max(254);
-const emailSchema = z.strictObject({ email });
-const resetSchema = z.strictObject({ token: z.string().trim().max(200), newPassword: z.string() });
-const changeSchema = z.strictObject({ newEmail: email });
-const nothingSchema = z.strictObject({});
+export const emailSchema = z.strictObject({ email });
+export const resetSchema = z.strictObject({
+	token: z.string().trim().max(200),
+	newPassword: z.string(),
+});
+export const changeSchema = z.strictObject({ newEmail: email });
+export const nothingSchema = z.strictObject({});
 
 /** So many for one address within an hour: nobody's mailbox is filled by others. */
 const mostCodes = 3;

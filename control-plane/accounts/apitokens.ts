@@ -12,7 +12,7 @@ import { type AccountsContext, type AccountsEnv, actorOf, audited, bodyOf } from
 import { may, type Right, rights } from "./rights.ts";
 import { newApiToken, sha256 } from "./tokens.ts";
 
-const schema = z.strictObject({
+export const tokenSchema = z.strictObject({
 	name: z.string().trim().min(1).max(100),
 	role: z.enum(memberRoles).optional(),
 	scopes: z.union([z.literal("all"), z.array(z.enum(rights as [Right])).min(1)]).optional(),
@@ -34,7 +34,7 @@ export function tokenRoutes(): Hono<AccountsEnv> {
 		.post("/api/tokens", async (c) => {
 			const actor = actorOf(c);
 			const { access, nowMs } = c.get("accounts");
-			const asked = await bodyOf(c, schema);
+			const asked = await bodyOf(c, tokenSchema);
 			const role = asked.role ?? actor.role;
 			if (!atLeast(actor.role, role)) {
 				throw forbidden(`role: you are ${actor.role} here, so a token of yours cannot be ${role}`);

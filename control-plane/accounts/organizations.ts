@@ -26,22 +26,22 @@ import { newInvitation, sha256 } from "./tokens.ts";
 const name = z.string().trim().min(1).max(100);
 const role = z.enum(memberRoles);
 
-const nameSchema = z.strictObject({ name });
-const changeSchema = z.strictObject({
+export const nameSchema = z.strictObject({ name });
+export const changeSchema = z.strictObject({
 	name: name.optional(),
 	auditDays: z.int().min(1).max(3650).optional(),
 });
 /** What is left out is as the settings have it; null is as much as they like. */
-const limitsSchema = z.partialRecord(z.enum(limitNames), z.int().min(0).nullable());
-const roleSchema = z.strictObject({ role });
-const inviteSchema = z.strictObject({
+export const limitsSchema = z.partialRecord(z.enum(limitNames), z.int().min(0).nullable());
+export const roleSchema = z.strictObject({ role });
+export const inviteSchema = z.strictObject({
 	role,
 	note: z.string().trim().max(200).default(""),
 	/** Where the link is mailed to. */
 	email: z.email().max(254).optional(),
 	days: z.int().min(1).max(30).default(7),
 });
-const acceptSchema = z.strictObject({ invitation: z.string().max(200) });
+export const acceptSchema = z.strictObject({ invitation: z.string().max(200) });
 
 export function organizationRoutes(): Hono<AccountsEnv> {
 	return new Hono<AccountsEnv>()

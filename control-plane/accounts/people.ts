@@ -13,7 +13,7 @@ import { mailOf } from "./letters.ts";
 import type { SigningIn } from "./signin.ts";
 import { sha256 } from "./tokens.ts";
 
-const signUpSchema = z.looseObject({
+export const signUpSchema = z.looseObject({
 	name: z.string().trim().min(1).max(100),
 	email: z.email(),
 	password: z.string(),
@@ -21,7 +21,7 @@ const signUpSchema = z.looseObject({
 	invitation: z.string().max(200).optional(),
 });
 
-const signInSchema = z.looseObject({ email: z.email().max(254), password: z.string() });
+export const signInSchema = z.looseObject({ email: z.email().max(254), password: z.string() });
 
 export function peopleRoutes(): Hono<AccountsEnv> {
 	return new Hono<AccountsEnv>()

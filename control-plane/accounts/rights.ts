@@ -35,6 +35,8 @@ export type Right = keyof typeof leastRole;
 
 export const rights = Object.keys(leastRole) as readonly Right[];
 
+export const leastRoleOf = (right: Right): MemberRole => leastRole[right];
+
 /** `open`: to everybody. `own`: to whoever has credentials of another kind, which the route checks itself. */
 export type Admission = Right | "open" | "own";
 
@@ -54,6 +56,9 @@ export const admissions: Readonly<Record<string, Admission>> = {
 	"POST /agent/leave": "own",
 	"GET /api/health": "open",
 	"GET /api/ready": "open",
+	/** Nothing of anybody's is in it. */
+	"GET /api/openapi.json": "open",
+	"GET /api/docs": "open",
 	"GET /metrics": "own",
 	"GET /install.sh": "open",
 	"GET /cli.sh": "open",

@@ -11,8 +11,8 @@ import { usageOf } from "../manager/quota.ts";
 import type { Placement } from "../store/directory.ts";
 import type { AppEnv } from "../world.ts";
 
-const toShard = z.strictObject({ shard: z.string() });
-const newCluster = z.strictObject({ name: z.string() });
+export const toShard = z.strictObject({ shard: z.string() });
+export const newCluster = z.strictObject({ name: z.string() });
 
 export function clustersApi(): Hono<AppEnv> {
 	return new Hono<AppEnv>()

@@ -53,7 +53,7 @@ export function backupRouter(version: string): Hono<AppEnv> {
 		});
 }
 
-const moveSchema = z.strictObject({ url: z.string().nullable() });
+export const moveSchema = z.strictObject({ url: z.string().nullable() });
 const mostBodyChars = 4_096;
 
 async function urlOf(request: Request): Promise<string | null> {

@@ -49,7 +49,7 @@ const recipe = z.strictObject({
 });
 
 const environment = z.strictObject({
-	name,
+	name: name.meta({ examples: ["production"] }),
 	branches: globs,
 	tags: globs,
 	service: z.string().min(1).max(63).optional(),
@@ -68,8 +68,8 @@ const forge = z.strictObject({
 });
 
 export const specSchema = z.strictObject({
-	name,
-	repository,
+	name: name.meta({ examples: ["web"] }),
+	repository: repository.meta({ examples: ["https://git.example.com/shop/web.git"] }),
 	build: recipe.prefault({}),
 	buildCpus: z.number().min(0).max(1024).default(0),
 	buildMemoryBytes: z.number().int().min(0).default(0),
@@ -106,6 +106,21 @@ export function environmentOf(
 	{ environment }: Pick<Deployment, "environment">,
 ): Environment | undefined {
 	return spec.environments.find(({ name: known }) => known === environment);
+}
+
+/** As it would be written, whole: what is shown can be changed and sent back. */
+export function writeSpec(spec: ApplicationSpec): SpecDocument {
+	const { buildLimits, buildTimeoutMs, environments, ...rest } = spec;
+	return {
+		...rest,
+		buildCpus: buildLimits.nanoCpus / 1e9,
+		buildMemoryBytes: buildLimits.memoryBytes,
+		buildTimeoutSeconds: buildTimeoutMs / 1000,
+		environments: environments.map(({ beforeTimeoutMs, ...each }) => ({
+			...each,
+			beforeTimeoutSeconds: beforeTimeoutMs / 1000,
+		})),
+	} as SpecDocument;
 }
 
 /** In the words of the Engine API, which is what it is. */

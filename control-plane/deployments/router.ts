@@ -32,12 +32,12 @@ import { tellAnew } from "./tell.ts";
 
 type AppContext = Context<AppEnv>;
 
-const createSchema = z.strictObject({
+export const createSchema = z.strictObject({
 	spec: specSchema,
 	secrets: secretsChangeSchema.default({}),
 });
-const updateSchema = z.strictObject({ spec: specSchema });
-const deploySchema = z
+export const updateSchema = z.strictObject({ spec: specSchema });
+export const deploySchema = z
 	.strictObject({
 		environment: z.string().default("production"),
 		/** A branch, a tag or a whole commit; the environment's branch where it names just one. */

@@ -6,6 +6,7 @@ import { messageOf } from "../../model/errors.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Delivery } from "../cluster.ts";
 import { type Reach, whereOf } from "../forges/where.ts";
+import { writeSpec } from "./application.ts";
 import { waitingFor } from "./outcome.ts";
 import { lastTold } from "./tell.ts";
 
@@ -22,7 +23,7 @@ export function showApplication(
 	return {
 		id,
 		version: specVersion,
-		spec,
+		spec: writeSpec(spec),
 		secrets: secretNames,
 		webhook,
 		forge: showForge(application, snapshot, reach),

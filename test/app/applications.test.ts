@@ -5,6 +5,7 @@ import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { unbuilt } from "../../model/build.ts";
+import { holdToDocument } from "../contract/openapi.ts";
 import { type StandIn, startForge } from "../forge.ts";
 import { type Runtime, runtimes } from "../runtimes.ts";
 import { describeMachine, joinAgent, type TestAgent } from "./agent.ts";
@@ -20,11 +21,14 @@ for (const { name, there, start } of runtimes) {
 		let forge: StandIn;
 
 		const call = async (method: string, path: string, body?: unknown) => {
-			const reply = await fetch(`${at.url}${path}`, {
+			const sent = body === undefined ? "" : JSON.stringify(body);
+			const url = `${at.url}${path}`;
+			const reply = await fetch(url, {
 				method,
 				headers: { Authorization: `Bearer ${at.token}` },
-				...(body !== undefined && { body: JSON.stringify(body) }),
+				...(body !== undefined && { body: sent }),
 			});
+			await holdToDocument({ method, url }, async () => sent, reply);
 			const text = await reply.text();
 			return {
 				status: reply.status,
@@ -72,6 +76,15 @@ for (const { name, there, start } of runtimes) {
 			expect(shown.json.secrets).toEqual(["webhook", "login", "build.npm"]);
 			expect(shown.text).not.toMatch(/npm-token-1|pass-word-1/);
 			expect(shown.text).not.toContain(app.webhookSecret);
+		});
+
+		test("what is shown of it can be changed and sent back", async () => {
+			const { json } = await call("GET", "/api/applications/web");
+			const spec = { ...json.spec, buildTimeoutSeconds: 60 };
+			const changed = await call("PUT", "/api/applications/web", { spec });
+			expect(changed.status, changed.text).toBe(200);
+			expect(changed.json.spec).toEqual(spec);
+			expect(changed.json.version).toBe(json.version + 1);
 		});
 
 		test.each([

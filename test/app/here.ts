@@ -20,6 +20,7 @@ import { openDirectory } from "../../control-plane/store/directory.ts";
 import { openShards, type ShardConfig } from "../../control-plane/store/shards.ts";
 import type { AppEnv, World } from "../../control-plane/world.ts";
 import type { Limits } from "../../model/limits.ts";
+import { holdToDocument } from "../contract/openapi.ts";
 import { startFile } from "../store/databases.ts";
 
 export interface Here {
@@ -119,8 +120,13 @@ export async function startHere(
 		insecureRegistries: [],
 		fetch: () => Promise.reject(new Error("this test has no network")),
 	});
-	const fetch: Here["fetch"] = async (request, env) =>
-		routes.fetch(request, { world, via: "tcp", ...env });
+	const fetch: Here["fetch"] = async (request, env) => {
+		const isJson = request.headers.get("Content-Type") === "application/json";
+		const sent = isJson ? request.clone() : undefined;
+		const reply = await routes.fetch(request, { world, via: "tcp", ...env });
+		await holdToDocument(request, async () => (await sent?.text()) ?? "", reply);
+		return reply;
+	};
 	return {
 		token,
 		logged,
