@@ -37,7 +37,7 @@ http {
 	keepalive_timeout 65;
 	# A kept connection ends now and then, announced, so that clients of a task that leaves go elsewhere within its drain:
 	# by the clock, since a hundred requests take longer than that on a busy machine.
-	keepalive_time 20s;
+	keepalive_time 5s;
 	server {
 		listen 80;
 		root /usr/share/nginx/html;
