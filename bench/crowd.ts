@@ -9,7 +9,7 @@ export interface Crowd {
 	add(joined: Joined, each?: number): void;
 	readonly ticks: readonly Tick[];
 	/** Of all ticks from that moment on. */
-	sum(of: "answers" | "requests" | "news" | "strange", sinceMs: number): number;
+	sum(of: "answers" | "requests" | "news" | "strange" | "cut", sinceMs: number): number;
 	/** In ascending order, from that moment on. */
 	backMs(sinceMs: number): number[];
 	/** What went wrong from that moment on, and how often. */

@@ -31,6 +31,8 @@ export interface Tick {
 	readonly news: number;
 	/** Assignments in which a node stood that is not of the agent's own cluster. */
 	readonly strange: number;
+	/** Agents that were cut off. */
+	readonly cut: number;
 	/** When each agent was taken up that had been refused or cut off before, or was new. */
 	readonly backMs: readonly number[];
 	/** What went wrong, by status or code. */
@@ -40,7 +42,7 @@ export interface Tick {
 const tickMs = 250;
 
 if (import.meta.main) {
-	const nothing = () => ({ answers: 0, requests: 0, news: 0, strange: 0 });
+	const nothing = () => ({ answers: 0, requests: 0, news: 0, strange: 0, cut: 0 });
 	let count = nothing();
 	let backMs: number[] = [];
 	let errors: Record<string, number> = {};
@@ -71,6 +73,10 @@ if (import.meta.main) {
 			if (isAway) backMs.push(atMs);
 			isAway = false;
 		};
+		const isCut = () => {
+			if (!isAway) count.cut++;
+			isAway = true;
+		};
 		const failed = (error: unknown) => {
 			const what = wordFor(error);
 			errors[what] = (errors[what] ?? 0) + 1;
@@ -92,7 +98,7 @@ if (import.meta.main) {
 					}
 					return reply;
 				} catch (error) {
-					isAway = true;
+					isCut();
 					return failed(error);
 				}
 			},
@@ -107,7 +113,7 @@ if (import.meta.main) {
 					rung();
 				};
 				await line.bell(pingMs, heard, signal).catch(failed);
-				isAway = true;
+				isCut();
 			},
 		};
 		await runLoop(worldOf(counting, description), new AbortController().signal);

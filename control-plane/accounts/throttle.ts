@@ -24,12 +24,15 @@ export interface Rate {
 	readonly burst: number;
 }
 
-/** Above what the CLI, compose and a page that polls need; agents' for ten thousand behind one address. */
+/**
+ * Above what the CLI, compose and a page that polls need; agents' for ten thousand behind one address, which ask 2 400
+ * times a second where polls are held for four seconds.
+ */
 export const rates: Readonly<Record<Throttled, Rate>> = {
 	address: { perSecond: 1_000, burst: 10_000 },
 	"sign-in": { perSecond: 1 / 6, burst: 20 },
 	actor: { perSecond: 500, burst: 5_000 },
-	agent: { perSecond: 2_000, burst: 30_000 },
+	agent: { perSecond: 5_000, burst: 30_000 },
 	mail: { perSecond: 1 / 300, burst: 10 },
 };
 
