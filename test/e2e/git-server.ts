@@ -40,5 +40,11 @@ async function answer(request: Request): Promise<Response> {
 	return new Response(said.subarray(end + 4), { status, headers });
 }
 
-Bun.serve({ hostname, port: Number(port), idleTimeout: 0, fetch: answer });
+Bun.serve({
+	hostname,
+	port: Number(port),
+	idleTimeout: 0,
+	maxRequestBodySize: 2 ** 30,
+	fetch: answer,
+});
 console.log("ready");
