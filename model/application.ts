@@ -16,6 +16,21 @@ export interface Application {
 	readonly secretNames: readonly string[];
 	readonly createdMs: number;
 	readonly updatedMs: number;
+	/** Those that there are; absent where there never was one. */
+	readonly previews?: readonly Preview[];
+}
+
+/** A pull request's own environment. */
+export interface Preview {
+	readonly number: number;
+	/** What it would merge: a short name. */
+	readonly branch: string;
+	readonly title: string;
+	readonly isFork: boolean;
+	/** Of the last push. */
+	readonly touchedMs: number;
+	/** Why it is to go; absent while it is to stay. */
+	readonly over?: string;
 }
 
 export interface ApplicationSpec {
@@ -63,4 +78,14 @@ export interface Environment {
 	readonly beforeTimeoutMs: number;
 	/** Where people find it, with `{branch}`, `{port}` and the like in it; absent or empty where nobody said. */
 	readonly url?: string;
+	/** Then it is a pattern: each pull request into `branches` (any, when empty) gets an environment of its own after it. */
+	readonly previews?: Previews | null;
+}
+
+export interface Previews {
+	/** One goes when nobody pushed to it for so long. */
+	readonly ttlMs: number;
+	readonly max: number;
+	/** Whether strangers' pull requests get one too: their code runs with the environment's variables. */
+	readonly forks: boolean;
 }

@@ -56,13 +56,19 @@ export interface Deployment {
 	readonly reason: string;
 	/** Of the step that failed: its last lines, the exit code's story. */
 	readonly evidence: Evidence | null;
+	/** The pull request whose preview it is of; absent elsewhere. `isRemoved` once that preview is gone. */
+	readonly preview?: {
+		readonly number: number;
+		readonly isFork: boolean;
+		readonly isRemoved?: true;
+	};
 	/** What its forge was told of it; absent where there is none to tell. */
 	readonly told?: Told;
 }
 
 export interface Told {
 	/** What the forge took last, or was spared in the end; null before. */
-	readonly said: Phase | DeploymentOutcome | null;
+	readonly said: Sayable | null;
 	/** The forge's own id of this deployment, where it keeps deployments; empty before. */
 	readonly id: string;
 	/** Attempts to say what is to be said now, and before when there is to be no other. */
@@ -74,8 +80,10 @@ export interface Told {
 
 export const untold: Told = { said: null, id: "", tries: 0, nextMs: 0, error: "" };
 
-export const sayable = ({ outcome, phase }: Pick<Deployment, "outcome" | "phase">) =>
-	outcome ?? phase;
+export type Sayable = Phase | DeploymentOutcome | "removed";
+
+export const sayable = ({ outcome, phase, preview }: Deployment): Sayable =>
+	preview?.isRemoved ? "removed" : (outcome ?? phase);
 
 export const isUntold = (deployment: Deployment): boolean =>
 	deployment.told !== undefined && deployment.told.said !== sayable(deployment);
@@ -91,6 +99,7 @@ export function tellAtMs({ told, times }: Deployment): number {
 export type Cause =
 	/** By a webhook's delivery. */
 	| { readonly kind: "push"; readonly delivery: string }
+	| { readonly kind: "pull-request"; readonly delivery: string; readonly number: number }
 	/** A look at the repository's refs found it: the delivery was lost. */
 	| { readonly kind: "poll" }
 	/** Somebody's wish. */

@@ -75,6 +75,8 @@ export interface Unsettled {
 	/** Those of which a forge is to be told something. */
 	readonly untold: ReadonlyMap<DeploymentId, Deployment>;
 	readonly builds: ReadonlyMap<BuildId, Build>;
+	/** Those that have previews. */
+	readonly previews: ReadonlyMap<ApplicationId, Application>;
 }
 
 export const leaseKey = ({ network, address }: Pick<Lease, "network" | "address">) =>
@@ -109,6 +111,7 @@ export class Facts implements Snapshot {
 		deployments: new Map<DeploymentId, Deployment>(),
 		untold: new Map<DeploymentId, Deployment>(),
 		builds: new Map<BuildId, Build>(),
+		previews: new Map<ApplicationId, Application>(),
 	};
 
 	readonly loads = new LoadIndex();
@@ -223,9 +226,13 @@ export class Facts implements Snapshot {
 				return;
 			case "put-application":
 				this.applications.set(change.application.id, change.application);
+				if (change.application.previews?.length) {
+					this.unsettled.previews.set(change.application.id, change.application);
+				} else this.unsettled.previews.delete(change.application.id);
 				return;
 			case "remove-application":
 				this.applications.delete(change.id);
+				this.unsettled.previews.delete(change.id);
 				return;
 			case "put-deployment":
 				this.setDeployment(change.deployment);

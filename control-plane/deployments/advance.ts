@@ -20,10 +20,10 @@ import type { Service, ServiceSpec } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { Draft } from "../manager/draft.ts";
 import { same } from "../manager/same.ts";
-import { environmentOf } from "./application.ts";
 import { assignBuilds, buildFor, imageOf, isImageKept } from "./builds.ts";
 import { changeService, type Made, makeJob, makeService } from "./make.ts";
 import { firstTasksOf, rolloutOf } from "./outcome.ts";
+import { environmentOf, isOver, previewsUntilMs, removeOver } from "./previews.ts";
 
 export interface Advance {
 	readonly changes: readonly Change[];
@@ -39,10 +39,15 @@ const tellAgainMs = 1_000;
 const mostLost = 2;
 
 export function advance(snapshot: Snapshot, moment: Moment): Advance {
-	const { deployments, builds, untold } = snapshot.unsettled;
-	if (deployments.size + builds.size + untold.size === 0) return { changes: [], wakeAtMs: null };
+	const { deployments, builds, untold, previews } = snapshot.unsettled;
+	if (deployments.size + builds.size + untold.size + previews.size === 0) {
+		return { changes: [], wakeAtMs: null };
+	}
 	const draft = new Draft(snapshot);
 	const times: number[] = [];
+	const isFewer = removeOver(draft, moment);
+	const untilMs = previewsUntilMs(draft);
+	if (untilMs !== null) times.push(untilMs);
 	const open = [...deployments.values()].sort((a, b) => a.number - b.number);
 	for (const { id } of open) {
 		// As many steps as there are to be taken at once.
@@ -57,7 +62,7 @@ export function advance(snapshot: Snapshot, moment: Moment): Advance {
 	}
 	assignBuilds(draft, moment);
 	const hasEndedNow = [...deployments.keys()].some((id) => !draft.unsettled.deployments.has(id));
-	if (hasEndedNow) forgetOld(draft);
+	if (hasEndedNow || isFewer) forgetOld(draft);
 	for (const each of draft.unsettled.untold.values()) {
 		times.push(Math.max(tellAtMs(each), moment.nowMs + tellAgainMs));
 	}
@@ -71,6 +76,10 @@ function step(draft: Draft, moment: Moment, deployment: Deployment): number | nu
 	if (!application || !environment) {
 		const gone = application ? `environment ${deployment.environment}` : "the application";
 		end(draft, moment, deployment, "cancelled", `${gone} was removed`);
+		return null;
+	}
+	if (isOver(application, deployment)) {
+		end(draft, moment, deployment, "cancelled", `the preview ${environment.name} is over`);
 		return null;
 	}
 	if (deployment.cancelledBy !== null && deployment.phase !== "rolling") {
@@ -346,10 +355,12 @@ function removeJob(draft: Draft, nowMs: number, id: ServiceId | null): void {
 
 /** The newest of each environment stay, and the builds whose images those or a service need. */
 function forgetOld(draft: Draft): void {
-	const byEnvironment = Map.groupBy(
-		draft.deployments.values(),
-		({ application, environment }) => `${application} ${environment}`,
-	);
+	const byEnvironment = Map.groupBy(draft.deployments.values(), (each) => {
+		const application = draft.applications.get(each.application);
+		// Those of previews that are gone are kept together.
+		const isGone = application && isOver(application, each);
+		return `${each.application} ${isGone ? "" : each.environment}`;
+	});
 	for (const all of byEnvironment.values()) {
 		const ended = all.filter(({ outcome }) => outcome !== null);
 		const old = ended.toSorted((a, b) => b.number - a.number).slice(keptDeployments);

@@ -1,13 +1,7 @@
 // An application as people write it, and what is wrong with it. Whatever is left out has the usual meaning.
 
 import { z } from "zod";
-import {
-	type Application,
-	type ApplicationSpec,
-	type Environment,
-	forgeKinds,
-} from "../../model/application.ts";
-import type { Deployment } from "../../model/deployment.ts";
+import { type ApplicationSpec, forgeKinds, type Previews } from "../../model/application.ts";
 import { invalid } from "../../model/errors.ts";
 import { parseBody } from "../engine/body.ts";
 import { serviceSchema } from "../engine/convert/document.ts";
@@ -58,6 +52,14 @@ const environment = z.strictObject({
 	before: z.array(text).max(100).default([]),
 	beforeTimeoutSeconds: seconds.default(600),
 	url: address.default(""),
+	previews: z
+		.strictObject({
+			ttlSeconds: z.number().int().min(1).max(31_536_000).default(604_800),
+			max: z.number().int().min(1).max(100).default(10),
+			forks: z.boolean().default(false),
+		})
+		.nullable()
+		.default(null),
 });
 
 const forge = z.strictObject({
@@ -87,25 +89,68 @@ export function readSpec(asked: z.output<typeof specSchema>): ApplicationSpec {
 	const names = environments.map((each) => each.name);
 	const twice = names.find((each, index) => names.indexOf(each) !== index);
 	if (twice !== undefined) throw invalid(`environments: two are named ${twice}`);
+	environments.forEach((each, index) => {
+		const complaint = each.previews && patternComplaint(each, environments);
+		if (complaint) throw invalid(`environments.${index}.${complaint}`);
+	});
 	return {
 		...rest,
 		buildLimits: { nanoCpus: Math.round(buildCpus * 1e9), memoryBytes: buildMemoryBytes, pids: 0 },
 		buildTimeoutMs: buildTimeoutSeconds * 1000,
-		environments: environments.map(({ beforeTimeoutSeconds, create, service, ...each }, index) => ({
-			...each,
-			service: service ?? (each.name === "production" ? asked.name : `${asked.name}-${each.name}`),
-			create: create && readCreate(create, index),
-			beforeTimeoutMs: beforeTimeoutSeconds * 1000,
-		})),
+		environments: environments.map(
+			({ beforeTimeoutSeconds, create, service, previews, ...each }, index) => {
+				const isPlain = each.name === "production" || previews !== null;
+				return {
+					...each,
+					service: service ?? (isPlain ? asked.name : `${asked.name}-${each.name}`),
+					create: create && readCreate(create, index),
+					beforeTimeoutMs: beforeTimeoutSeconds * 1000,
+					previews: previews && readPreviews(previews),
+				};
+			},
+		),
 	};
 }
 
-/** Undefined once it is in the spec no more. */
-export function environmentOf(
-	{ spec }: Application,
-	{ environment }: Pick<Deployment, "environment">,
-): Environment | undefined {
-	return spec.environments.find(({ name: known }) => known === environment);
+type AskedEnvironment = z.output<typeof environment>;
+
+const readPreviews = ({ ttlSeconds, ...rest }: NonNullable<AskedEnvironment["previews"]>) => ({
+	...rest,
+	ttlMs: ttlSeconds * 1000,
+});
+
+const writePreviews = ({ ttlMs, ...rest }: Previews) => ({ ...rest, ttlSeconds: ttlMs / 1000 });
+
+/** `-pr-123456` follows, and Docker's names end at 63. */
+const longestPrefix = 50;
+
+const portsSchema = z.looseObject({
+	EndpointSpec: z.looseObject({
+		Ports: z.array(z.looseObject({ PublishedPort: z.number().optional() })),
+	}),
+});
+
+/** What is wrong with an environment that is a pattern of many, beginning with the field's name. */
+function patternComplaint(
+	pattern: AskedEnvironment,
+	all: readonly AskedEnvironment[],
+): string | null {
+	const { create, tags, service = "" } = pattern;
+	if (all.some((each) => each !== pattern && each.previews)) {
+		return "previews: another environment has previews too: a pull request gets one";
+	}
+	const taken = all.find((each) => /^pr-\d+$/.test(each.name));
+	if (taken) return `previews: an environment is named ${taken.name}, as a preview would be`;
+	if (tags.length > 0) return "tags: pull requests are of branches: leave them out";
+	if (!create)
+		return "create: say how a preview's service is to be made (Docker's ServiceSpec; {} will do)";
+	if (service.length > longestPrefix) {
+		return `service: at most ${longestPrefix} characters: the pull request's number follows`;
+	}
+	const ports = portsSchema.safeParse(create).data?.EndpointSpec.Ports ?? [];
+	const fixed = ports.find(({ PublishedPort = 0 }) => PublishedPort > 0);
+	if (!fixed) return null;
+	return `create.EndpointSpec.Ports: previews cannot all publish port ${fixed.PublishedPort}: leave PublishedPort out, and each gets one of its own`;
 }
 
 /** As it would be written, whole: what is shown can be changed and sent back. */
@@ -116,8 +161,9 @@ export function writeSpec(spec: ApplicationSpec): SpecDocument {
 		buildCpus: buildLimits.nanoCpus / 1e9,
 		buildMemoryBytes: buildLimits.memoryBytes,
 		buildTimeoutSeconds: buildTimeoutMs / 1000,
-		environments: environments.map(({ beforeTimeoutMs, ...each }) => ({
+		environments: environments.map(({ beforeTimeoutMs, previews, ...each }) => ({
 			...each,
+			...(previews !== undefined && { previews: previews && writePreviews(previews) }),
 			beforeTimeoutSeconds: beforeTimeoutMs / 1000,
 		})),
 	} as SpecDocument;

@@ -21,16 +21,18 @@ export function buildFor(
 	draft: Draft,
 	{ nowMs, newId }: Moment,
 	{ id: application, spec }: Application,
-	{ commit, ref }: Deployment,
+	{ commit, ref, preview }: Deployment,
 ): Build {
 	const architecture = architectureFor(draft);
+	// Strangers wrote what reads them.
+	const recipe = preview?.isFork ? { ...spec.build, secrets: [] } : spec.build;
 	const known = [...draft.builds.values()].find(
 		(each) =>
 			each.application === application &&
 			each.commit === commit &&
 			each.desired === "complete" &&
 			each.architecture === architecture &&
-			same(each.recipe, spec.build) &&
+			same(each.recipe, recipe) &&
 			!isVoid(each.status) &&
 			(each.status.state !== "complete" || isImageKept(draft, imageOf(each))),
 	);
@@ -41,9 +43,9 @@ export function buildFor(
 		repository: spec.repository,
 		commit,
 		ref,
-		recipe: spec.build,
+		recipe,
 		architecture,
-		image: `${imageHost}/${spec.name}:${tagOf(commit, spec.build, draft)}`,
+		image: `${imageHost}/${spec.name}:${tagOf(commit, recipe, draft)}`,
 		desired: "complete",
 		limits: spec.buildLimits,
 		timeoutMs: spec.buildTimeoutMs,

@@ -6,15 +6,21 @@
 import type { Application } from "../../model/application.ts";
 import type { Change, Moment } from "../../model/change.ts";
 import { type Cause, type Deployment, untold } from "../../model/deployment.ts";
-import type { Push } from "../../model/git.ts";
+import type { PullRequest, Push } from "../../model/git.ts";
 import type { DeploymentId } from "../../model/id.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { ClusterDoor, Delivery } from "../cluster.ts";
 import { concerns } from "../webhooks/filters.ts";
+import { withWholeCommits } from "./commits.ts";
+import { judge, patternOf, previewName } from "./previews.ts";
 
 export async function handle(door: ClusterDoor, delivery: Delivery): Promise<readonly string[]> {
+	const application = (await door.snapshot()).applications.get(delivery.application);
+	const events = application
+		? await withWholeCommits(door, application, delivery.events)
+		: delivery.events;
 	const { result } = await door.commit((snapshot, moment) => {
-		const made = deploymentsOf(snapshot, moment, delivery);
+		const made = deploymentsOf(snapshot, moment, { ...delivery, events });
 		return { changes: made.changes, result: made.outcome };
 	});
 	await door.inbox.settle(delivery, result);
@@ -27,10 +33,11 @@ export async function handleRest(door: ClusterDoor): Promise<void> {
 	for (const delivery of await door.inbox.unhandled()) await handle(door, delivery);
 }
 
-function deploymentsOf(
+/** Pure: what is to be committed, and a sentence for each event and environment. */
+export function deploymentsOf(
 	snapshot: Snapshot,
 	moment: Moment,
-	{ application: id, key, events }: Delivery,
+	{ application: id, key, forge, events }: Delivery,
 ): { readonly changes: readonly Change[]; readonly outcome: readonly string[] } {
 	const application = snapshot.applications.get(id);
 	if (!application) return { changes: [], outcome: ["The application was removed."] };
@@ -40,13 +47,23 @@ function deploymentsOf(
 	// By this delivery, or found before it came.
 	const known = [...snapshot.deployments.values()].filter(
 		({ application: of, cause }) =>
-			of === id && (cause.kind === "poll" || (cause.kind === "push" && cause.delivery === key)),
+			of === id && (cause.kind === "poll" || ("delivery" in cause && cause.delivery === key)),
 	);
 	for (const event of events) {
 		for (const concern of concerns(application.spec, event)) {
 			const { environment } = concern;
 			if (!concern.deploy) {
 				outcome.push(`${environment}: ${concern.because}`);
+				continue;
+			}
+			if (event.kind === "pull-request") {
+				const made = ofPullRequest(snapshot, moment, application, event, { key, forge, number });
+				const name = previewName(event.number);
+				const before = known.find(
+					(each) => each.environment === name && each.commit === event.commit,
+				);
+				if (!before || event.action === "closed") changes.push(...made.changes);
+				outcome.push(`${name}: ${before ? `deployment #${before.number}.` : made.outcome}`);
 				continue;
 			}
 			const push = event as Push;
@@ -73,6 +90,62 @@ function deploymentsOf(
 	return { changes, outcome };
 }
 
+function ofPullRequest(
+	snapshot: Snapshot,
+	moment: Moment,
+	application: Application,
+	request: PullRequest,
+	{ key, forge, number }: { readonly key: string; readonly forge: string; readonly number: number },
+): { readonly changes: readonly Change[]; readonly outcome: string } {
+	const pattern = patternOf(application.spec);
+	if (!pattern) return { changes: [], outcome: "It has no previews any more." };
+	const verdict = judge(snapshot, application, pattern, request, moment);
+	if (verdict.kind === "nothing") return { changes: [], outcome: verdict.because };
+	if (verdict.kind === "remove") {
+		const { previews } = verdict;
+		return {
+			changes: [{ kind: "put-application", application: { ...application, previews } }],
+			outcome: "The pull request was closed: its preview goes.",
+		};
+	}
+	const { number: of, isFork, commit, branch, title, author } = request;
+	const asked = newDeployment(moment, application, {
+		environment: previewName(of),
+		number,
+		cause: { kind: "pull-request", delivery: key, number: of },
+		commit,
+		ref: isFork ? refOfFork(forge, of) : `refs/heads/${branch}`,
+		message: title,
+		author,
+		preview: { number: of, isFork },
+	});
+	if (verdict.kind === "refuse") {
+		const deployment: Deployment = {
+			...asked,
+			phase: "ended",
+			times: [...asked.times, ["ended", moment.nowMs]],
+			outcome: "failed",
+			reason: verdict.reason,
+		};
+		return {
+			changes: [{ kind: "put-deployment", deployment }],
+			outcome: `deployment #${number} failed: ${verdict.reason}.`,
+		};
+	}
+	const { previews } = verdict;
+	return {
+		changes: [
+			{ kind: "put-application", application: { ...application, previews } },
+			{ kind: "put-deployment", deployment: asked },
+		],
+		outcome: `deployment #${number}.`,
+	};
+}
+
+/** By which the repository itself leads to what is in the fork. */
+const refOfFork = (forge: string, number: number) =>
+	forge === "GitLab" ? `refs/merge-requests/${number}/head` : `refs/pull/${number}/head`;
+
 export function nextNumber(snapshot: Snapshot, { id }: Pick<Application, "id">): number {
 	let last = 0;
 	for (const { application, number } of snapshot.deployments.values()) {
@@ -86,7 +159,7 @@ export function newDeployment(
 	{ id, secretNames }: Pick<Application, "id" | "secretNames">,
 	words: Pick<Deployment, "environment" | "number" | "commit" | "ref" | "message" | "author"> & {
 		readonly cause: Cause;
-	} & Partial<Pick<Deployment, "image" | "made">>,
+	} & Partial<Pick<Deployment, "image" | "made" | "preview">>,
 ): Deployment {
 	return {
 		id: newId() as DeploymentId,

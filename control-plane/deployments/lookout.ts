@@ -34,7 +34,9 @@ export async function lookForPushes(
 
 async function lookAt(door: ClusterDoor, application: Application, refsOf: typeof readRefs) {
 	const { repository, environments } = application.spec;
-	const isAsked = environments.some(({ branches }) => branches.some((each) => !isGlob(each)));
+	const isAsked = environments.some(
+		({ branches, previews }) => !previews && branches.some((each) => !isGlob(each)),
+	);
 	if (!isAsked || !repository.startsWith("https://")) return;
 	if (!wasDeployed(await door.snapshot(), application)) return;
 	const { login } = await readSecrets(door.contents, application);
@@ -78,7 +80,8 @@ function missed(
 	refs: ReadonlyMap<string, Commit>,
 	told: ReadonlySet<Commit>,
 ) {
-	return spec.environments.flatMap(({ name: environment, branches }) =>
+	const pushed = spec.environments.filter(({ previews }) => !previews);
+	return pushed.flatMap(({ name: environment, branches }) =>
 		branches.flatMap((branch) => {
 			const ref = `refs/heads/${branch}`;
 			const commit = refs.get(ref);

@@ -5,6 +5,7 @@ import type { Snapshot } from "../../model/snapshot.ts";
 import { Draft } from "../manager/draft.ts";
 import { type Planner, plan, planAfter } from "../manager/plan.ts";
 import { advance } from "./advance.ts";
+import { previewsUntilMs } from "./previews.ts";
 
 /** A deployment takes three or four steps at once at most. */
 const mostTurns = 8;
@@ -24,7 +25,11 @@ function withDeployments(
 	given: readonly Change[],
 	first: Plan,
 ): Plan {
-	if (isIdle(snapshot, given)) return first;
+	const untilMs = previewsUntilMs(snapshot);
+	const isDue = untilMs !== null && untilMs <= moment.nowMs;
+	if (!isDue && isIdle(snapshot, given)) {
+		return untilMs === null ? first : { ...first, wakeAtMs: earlier(first.wakeAtMs, untilMs) };
+	}
 	let asked = given;
 	let planned = first;
 	for (let turn = 0; turn < mostTurns; turn++) {
@@ -46,11 +51,17 @@ function withDeployments(
 	};
 }
 
+const begins: ReadonlySet<Change["kind"]> = new Set([
+	"put-deployment",
+	"put-build",
+	"put-application",
+]);
+
 /** Nothing is deployed, nor about to be. */
 function isIdle({ unsettled }: Snapshot, given: readonly Change[]): boolean {
 	const { deployments, builds, untold } = unsettled;
 	if (deployments.size > 0 || builds.size > 0 || untold.size > 0) return false;
-	return !given.some(({ kind }) => kind === "put-deployment" || kind === "put-build");
+	return !given.some(({ kind }) => begins.has(kind));
 }
 
 function earlier(one: number | null, other: number | null): number | null {

@@ -19,6 +19,7 @@ import { readRefs } from "../webhooks/refs.ts";
 import type { AppEnv } from "../world.ts";
 import { readSpec, specSchema } from "./application.ts";
 import { handle, newDeployment, nextNumber } from "./deliver.ts";
+import { patternOf, previewEnvironment, previewName, servicesOf } from "./previews.ts";
 import {
 	changedSecrets,
 	namesOf,
@@ -141,8 +142,9 @@ export function applicationsRouter(): Hono<AppEnv> {
 		})
 		.delete("/api/applications/:name", async (c) => {
 			const { door, application } = await found(c);
-			await door.commit((snapshot) => {
-				const { id } = find(snapshot, application.id);
+			await door.commit((snapshot, { nowMs }) => {
+				const known = find(snapshot, application.id);
+				const { id } = known;
 				const deployments = [...snapshot.deployments.values()].filter(
 					(each) => each.application === id,
 				);
@@ -152,8 +154,17 @@ export function applicationsRouter(): Hono<AppEnv> {
 						`deployment #${open.number} is under way: wait for it, or cancel it (docker skein app cancel ${application.spec.name} ${open.number})`,
 					);
 				}
-				// Images that services run stay for as long as those run them.
+				// Images that services run stay for as long as those run them. Nobody else would remove a preview's.
+				const ofPreviews = (known.previews ?? []).flatMap(({ number }) =>
+					servicesOf(snapshot, known, number),
+				);
 				const changes: Change[] = [
+					...ofPreviews.map(
+						(service): Change => ({
+							kind: "put-service",
+							service: { ...service, removing: true, updatedMs: nowMs },
+						}),
+					),
 					{ kind: "remove-application", id },
 					...deployments.map((each): Change => ({ kind: "remove-deployment", id: each.id })),
 				];
@@ -314,11 +325,7 @@ async function deploy(
 	asked: z.output<typeof deploySchema>,
 ): Promise<Deployment> {
 	const { environment: name, rollback, promote } = asked;
-	const environment = application.spec.environments.find((each) => each.name === name);
-	if (!environment) {
-		const names = application.spec.environments.map((each) => each.name).join(", ");
-		throw invalid(`environment: ${application.spec.name} has no ${name}: it has ${names}`);
-	}
+	const { environment, preview } = named(application, name);
 	const actor = actorOf(c).name;
 	const from = rollback ?? promote;
 	const ref =
@@ -327,7 +334,7 @@ async function deploy(
 			: undefined;
 	const { result } = await door.commit((snapshot, moment) => {
 		const number = nextNumber(snapshot, application);
-		const words = { environment: name, number };
+		const words = { environment: name, number, ...(preview && { preview }) };
 		if (ref) {
 			const said = { ...ref, message: "", author: "" };
 			const cause = { kind: "manual", actor } as const;
@@ -366,6 +373,32 @@ const put = (deployment: Deployment) => ({
 	changes: [{ kind: "put-deployment", deployment } as const],
 	result: deployment,
 });
+
+/** One that is deployed to: a preview while it is there, and not what previews are made after. */
+function named(application: Application, name: string) {
+	const { spec, previews = [] } = application;
+	const pattern = patternOf(spec);
+	const found = previews.find(({ number, over }) => previewName(number) === name && !over);
+	if (pattern && found) {
+		const { number, branch, isFork } = found;
+		const environment = {
+			...previewEnvironment(pattern, number),
+			branches: isFork ? [] : [branch],
+		};
+		return { environment, preview: { number, isFork } };
+	}
+	const environment = spec.environments.find((each) => each.name === name);
+	if (environment && environment !== pattern) return { environment };
+	const names = [
+		...spec.environments.filter((each) => each !== pattern).map((each) => each.name),
+		...previews.map(({ number }) => previewName(number)),
+	].join(", ");
+	throw invalid(
+		environment
+			? `environment: ${name} is what previews are made after: name one of them, or another environment: ${names}`
+			: `environment: ${spec.name} has no ${name}: it has ${names}`,
+	);
+}
 
 function onlyBranch(branches: readonly string[]): string {
 	const [only, ...more] = branches;

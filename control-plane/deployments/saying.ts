@@ -1,14 +1,10 @@
 // What a forge is to be told of a deployment. Pure: of the deployment as it is, and of nothing that was said before.
 
 import type { Application, Environment } from "../../model/application.ts";
-import {
-	type Deployment,
-	type DeploymentOutcome,
-	type Phase,
-	sayable,
-} from "../../model/deployment.ts";
+import { type Deployment, type Sayable, sayable } from "../../model/deployment.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { longestDescription, type Saying } from "../forges/forge.ts";
+import { patternOf } from "./previews.ts";
 import { urlOf } from "./url.ts";
 
 /** `log` is where people read what was printed; empty where that is not known. */
@@ -22,13 +18,15 @@ export function sayingOf(
 	const { commit, ref } = deployment;
 	const { name } = application.spec;
 	const [state, words] = said[sayable(deployment)];
+	const pattern = deployment.preview && patternOf(application.spec);
 	const isTag = ref.startsWith("refs/tags/");
 	return {
 		state,
 		description: clipped(deployment.reason === "" ? words : `${words}: ${deployment.reason}`),
-		context: `skein/${name}/${environment.name}`,
+		// The pattern's, for all pull requests: only a name that stays can be a check that a forge insists on.
+		context: `skein/${name}/${pattern?.name ?? environment.name}`,
 		environment: `${name}/${environment.name}`,
-		isTransient: false,
+		isTransient: deployment.preview !== undefined,
 		commit,
 		ref: /^refs\/(?:heads|tags)\/(.+)$/s.exec(ref)?.[1] ?? "",
 		isTag,
@@ -45,7 +43,7 @@ export function sayingOf(
 	};
 }
 
-const said: Readonly<Record<Phase | DeploymentOutcome, readonly [Saying["state"], string]>> = {
+const said: Readonly<Record<Sayable, readonly [Saying["state"], string]>> = {
 	queued: ["queued", "Queued"],
 	building: ["running", "Building"],
 	before: ["running", "Running what comes before"],
@@ -57,6 +55,7 @@ const said: Readonly<Record<Phase | DeploymentOutcome, readonly [Saying["state"]
 	"rolled back": ["failed", "Rolled back"],
 	superseded: ["stopped", "Superseded"],
 	cancelled: ["stopped", "Cancelled"],
+	removed: ["removed", "Removed"],
 };
 
 /** One line: a failing program's words are whatever they are. */

@@ -1,6 +1,6 @@
 // Applications, deployments and deliveries as `/api/…` shows them. Nothing of a secret but its name.
 
-import type { Application } from "../../model/application.ts";
+import type { Application, Environment } from "../../model/application.ts";
 import type { Deployment } from "../../model/deployment.ts";
 import { messageOf } from "../../model/errors.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
@@ -8,6 +8,7 @@ import type { Delivery } from "../cluster.ts";
 import { type Reach, whereOf } from "../forges/where.ts";
 import { writeSpec } from "./application.ts";
 import { waitingFor } from "./outcome.ts";
+import { patternOf, previewEnvironment } from "./previews.ts";
 import { lastTold } from "./tell.ts";
 
 export function showApplication(
@@ -20,6 +21,10 @@ export function showApplication(
 		[...snapshot.deployments.values()]
 			.filter((each) => each.application === id && each.environment === environment)
 			.toSorted((a, b) => b.number - a.number)[0];
+	const shown = ({ name, service }: Environment) => {
+		const deployment = newest(name);
+		return { name, service, deployment: deployment ? showDeployment(deployment, snapshot) : null };
+	};
 	return {
 		id,
 		version: specVersion,
@@ -27,14 +32,19 @@ export function showApplication(
 		secrets: secretNames,
 		webhook,
 		forge: showForge(application, snapshot, reach),
-		environments: spec.environments.map(({ name, service }) => {
-			const deployment = newest(name);
-			return {
-				name,
-				service,
-				deployment: deployment ? showDeployment(deployment, snapshot) : null,
-			};
-		}),
+		environments: [
+			...spec.environments.map((each) => shown(each)),
+			...(application.previews ?? []).flatMap((preview) => {
+				const pattern = patternOf(spec);
+				if (!pattern) return [];
+				const { number: pullRequest, branch, title, touchedMs } = preview;
+				const untilMs = touchedMs + pattern.previews.ttlMs;
+				return {
+					...shown(previewEnvironment(pattern, pullRequest)),
+					preview: { pullRequest, branch, title, until: new Date(untilMs).toISOString() },
+				};
+			}),
+		],
 		createdAt: new Date(createdMs).toISOString(),
 		updatedAt: new Date(updatedMs).toISOString(),
 	};

@@ -17,7 +17,7 @@ import type { Snapshot } from "../../model/snapshot.ts";
 import type { ClusterDoor } from "../cluster.ts";
 import { type Said, type Send, say } from "../forges/say.ts";
 import { type Reach, whereOf } from "../forges/where.ts";
-import { environmentOf } from "./application.ts";
+import { environmentOf } from "./previews.ts";
 import { sayingOf } from "./saying.ts";
 import { readSecrets } from "./secrets.ts";
 

@@ -57,6 +57,7 @@ export class Draft implements Snapshot {
 		readonly deployments: Overlay<DeploymentId, Deployment>;
 		readonly untold: Overlay<DeploymentId, Deployment>;
 		readonly builds: Overlay<BuildId, Build>;
+		readonly previews: Overlay<ApplicationId, Application>;
 	};
 	readonly loads: LoadOverlay;
 	readonly #base: Snapshot;
@@ -93,6 +94,7 @@ export class Draft implements Snapshot {
 			deployments: new Overlay(base.unsettled.deployments),
 			untold: new Overlay(base.unsettled.untold),
 			builds: new Overlay(base.unsettled.builds),
+			previews: new Overlay(base.unsettled.previews),
 		};
 		this.loads = new LoadOverlay(base.loads);
 		this.#tasksOfService = new Overlays((id) => base.tasksOfService(id));
@@ -268,8 +270,12 @@ export class Draft implements Snapshot {
 			case "put-application":
 				if (same(this.applications.get(change.application.id), change.application)) return false;
 				this.applications.set(change.application.id, change.application);
+				if (change.application.previews?.length) {
+					this.unsettled.previews.set(change.application.id, change.application);
+				} else this.unsettled.previews.delete(change.application.id);
 				return true;
 			case "remove-application":
+				this.unsettled.previews.delete(change.id);
 				return this.applications.delete(change.id);
 			case "put-deployment":
 				return this.#putDeployment(change.deployment);

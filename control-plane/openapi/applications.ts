@@ -21,8 +21,9 @@ for (const [id, schema] of Object.entries({
 const begun = z.array(z.object({ phase: z.string(), at: time }));
 
 const cause = z.object({
-	kind: z.enum(["push", "poll", "manual", "rollback", "promotion"]),
+	kind: z.enum(["push", "pull-request", "poll", "manual", "rollback", "promotion"]),
 	delivery: z.string().optional().describe("of a push: the delivery's key"),
+	number: z.int().optional().describe("of a pull request"),
 	actor: z.string().optional().describe("whose wish it was"),
 	to: z.string().optional().describe("of a rollback: the deployment's id"),
 	from: z.string().optional().describe("of a promotion: the deployment's id"),
@@ -86,6 +87,15 @@ const application = z
 				name: z.string(),
 				service: z.string(),
 				deployment: deployment.nullable().describe("the newest"),
+				preview: z
+					.object({
+						pullRequest: z.int(),
+						branch: z.string(),
+						title: z.string(),
+						until: time.describe("when it goes, unless somebody pushes"),
+					})
+					.optional()
+					.describe("of one that is a pull request's"),
 			}),
 		),
 		createdAt: time,
@@ -138,7 +148,7 @@ export const applications: Group = {
 			answers: { 200: application },
 		},
 		"DELETE /api/applications/:name": {
-			does: "Forget an application; its services go on running",
+			does: "Forget an application; its services go on running, but for its previews'",
 			answers: { 204: null },
 		},
 		"PUT /api/applications/:name/secrets": {

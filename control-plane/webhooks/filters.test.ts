@@ -136,3 +136,43 @@ test.each<[string, readonly string[], readonly string[], Partial<Push>, string]>
 		staging: expected,
 	});
 });
+
+test("pull requests have a preview where a pattern says so, and pushes have none there", () => {
+	const patterned = (previews: object, branches: readonly string[] = ["main"]) =>
+		({
+			paths: ["web/**"],
+			ignore: [],
+			environments: [
+				environment("production", ["main"]),
+				{ ...environment("preview", branches), previews: { max: 2, ttlMs: 1, ...previews } },
+			],
+		}) as unknown as ApplicationSpec;
+	const request: GitEvent = {
+		kind: "pull-request",
+		action: "opened",
+		number: 7,
+		title: "",
+		author: "",
+		isBot: false,
+		commit: "b".repeat(40),
+		branch: "x",
+		base: "main",
+		isFork: false,
+	};
+	const preview = (event: GitEvent, of = patterned({ forks: false })) =>
+		outcome(event, of)["preview"];
+	expect(outcome(request, patterned({}))).toEqual({
+		production: "It was about pull request 7: pull requests are deployed once they are merged.",
+		preview: "deploy",
+	});
+	expect(preview(push)).toBe("It is for pull requests, and refs/heads/main was pushed.");
+	expect(preview({ ...request, base: "develop" })).toBe(
+		"Pull request 7 would merge into develop, which is none of its branches: main.",
+	);
+	expect(preview({ ...request, base: "develop" }, patterned({}, []))).toBe("deploy");
+	expect(preview({ ...request, isFork: true })).toContain("where previews.forks is true");
+	expect(preview({ ...request, isFork: true }, patterned({ forks: true }))).toBe("deploy");
+	// It may have been retargeted, or the pattern changed, since it got one.
+	expect(preview({ ...request, base: "develop", action: "closed" })).toBe("deploy");
+	expect(preview({ kind: "ping" })).toBe("It was a ping: the webhook works.");
+});

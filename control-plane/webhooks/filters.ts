@@ -15,8 +15,9 @@ export function concerns(spec: ApplicationSpec, event: GitEvent): readonly Conce
 	// The paths are looked through once, however many environments there are.
 	const ofPaths = event.kind === "push" && ofAll === null ? pathsAside(spec, event.paths) : null;
 	return spec.environments.map((environment) => {
-		const because =
-			ofAll ?? (event.kind === "push" ? refAside(environment, event) : null) ?? ofPaths;
+		const because = environment.previews
+			? requestAside(environment, event)
+			: (ofAll ?? (event.kind === "push" ? refAside(environment, event) : null) ?? ofPaths);
 		return because === null
 			? { environment: environment.name, deploy: true }
 			: { environment: environment.name, deploy: false, because };
@@ -29,6 +30,19 @@ function otherKind(event: Exclude<GitEvent, Push>): string {
 		return `It was about pull request ${event.number}: pull requests are deployed once they are merged.`;
 	}
 	return `It was "${event.event}": only pushes of branches and tags are deployed.`;
+}
+
+/** Why a pull request has no preview by this pattern. One that has one already may end it whatever it says. */
+function requestAside({ branches, previews }: Environment, event: GitEvent): string | null {
+	if (event.kind === "push") return `It is for pull requests, and ${event.ref} was pushed.`;
+	if (event.kind !== "pull-request") return otherKind(event);
+	const { number, base, isFork, action } = event;
+	if (action === "closed") return null;
+	if (isFork && !previews?.forks) {
+		return `Pull request ${number} comes out of a fork: those get a preview where previews.forks is true.`;
+	}
+	if (branches.length === 0 || branches.some((glob) => isMatch(glob, base))) return null;
+	return `Pull request ${number} would merge into ${base}, which is none of its branches: ${branches.join(", ")}.`;
 }
 
 const refName = /^refs\/(heads|tags)\/(.+)$/s;

@@ -457,6 +457,44 @@ test("GitLab's merge request is updated when commits come, and by nothing else",
 	]);
 });
 
+test("a pull request that got commits, was opened again or is over, in each forge's words", async () => {
+	const ofGitHub = (name: string, action: string) =>
+		changed(name, (payload) => {
+			payload.action = action;
+		});
+	const ofLab = (action: string) =>
+		changed("gitlab-merge-request-open", ({ object_attributes }) => {
+			object_attributes.action = action;
+		});
+	const hub = async (action: string) =>
+		read(github, ofGithub("pull_request"), await ofGitHub("github-pull-request-opened", action));
+	const tea = async (action: string) =>
+		read(gitea, ofGitea("pull_request"), await ofGitHub("gitea-pull-request-opened", action));
+	const bucket = async (event: string) =>
+		read(bitbucket, ofBitbucket(event), await sample("bitbucket-pull-request-created"));
+	const told = await Promise.all([
+		hub("synchronize"),
+		hub("reopened"),
+		hub("edited"),
+		tea("synchronized"),
+		tea("closed"),
+		tea("reopened"),
+		ofLab("reopen").then((text) => read(gitlab, ofGitlab, text)),
+		ofLab("merge").then((text) => read(gitlab, ofGitlab, text)),
+		ofLab("approved").then((text) => read(gitlab, ofGitlab, text)),
+		bucket("pullrequest:updated"),
+		bucket("pullrequest:rejected"),
+	]);
+	const actions = told.flat().map((event) => (event.kind === "pull-request" ? event.action : null));
+	const wanted = [
+		["updated", "opened", null],
+		["updated", "closed", "opened"],
+		["opened", "closed", null],
+		["updated", "closed"],
+	] as const;
+	expect(actions).toEqual(wanted.flat());
+});
+
 test("one push of Bitbucket's may move several refs", async () => {
 	const { push } = JSON.parse(await sample("bitbucket-push-tag"));
 	const text = await changed("bitbucket-push", (payload) =>

@@ -115,14 +115,19 @@ for (const { name, there, start } of runtimes) {
 			expect(refused.json.message).toContain(message);
 		});
 
-		const deliver = async (body: string, secret = app.webhookSecret, id = "d-1") => {
+		const deliver = async (
+			body: string,
+			secret = app.webhookSecret,
+			id = "d-1",
+			{ event = "push", to = app.webhook } = {},
+		) => {
 			const signature = createHmac("sha256", secret).update(body).digest("hex");
-			const { pathname } = new URL(app.webhook);
+			const { pathname } = new URL(to);
 			return fetch(`${at.url}${pathname}`, {
 				method: "POST",
 				headers: {
 					"Content-Type": "application/json",
-					"X-GitHub-Event": "push",
+					"X-GitHub-Event": event,
 					"X-GitHub-Delivery": id,
 					"X-Hub-Signature-256": `sha256=${signature}`,
 				},
@@ -337,5 +342,125 @@ for (const { name, there, start } of runtimes) {
 			await soon(async () => states(sha).includes("pending"));
 			await soon(async () => (await deployment()).told.error === "");
 		}, 30_000);
+
+		describe("a pull request", () => {
+			const request = (action: string, words: { number?: number; sha?: string } = {}) => {
+				const text = readFileSync(join(samples, "github-pull-request-opened.json"), "utf8");
+				const payload = JSON.parse(text);
+				const { number = 2, sha } = words;
+				Object.assign(payload, { action, number });
+				if (sha) payload.pull_request.head.sha = sha;
+				// No two deliveries say the same to the letter.
+				payload.pull_request.updated_at = `${performance.now()}`;
+				return JSON.stringify(payload);
+			};
+			let previewed: typeof app;
+			const tell = async (...asked: Parameters<typeof request>) => {
+				const { webhook: to, webhookSecret } = previewed;
+				const event = "pull_request";
+				const sent = await deliver(request(...asked), webhookSecret, "d-2", { event, to });
+				expect(sent.status).toBe(202);
+			};
+			const shown = async () => (await call("GET", "/api/applications/previewed")).json;
+			const of = async (name: string) =>
+				(await call("GET", `/api/applications/previewed/deployments?environment=${name}`)).json;
+			const names = async () =>
+				(await shown()).environments.map((each: { name: string }) => each.name);
+			/** One after the other, with what others left. */
+			const build = async (letter: string) => {
+				const made = `sha256:${letter.repeat(64)}`;
+				for (const { id } of (await agent.poll()).assignment?.builds ?? []) {
+					const status = { ...unbuilt, state: "complete", digest: made, bytes: 7 } as const;
+					await agent.report({
+						builds: [{ id, status: { ...status, observed: 9 } }],
+						images: [made],
+					});
+				}
+			};
+
+			test("gets an environment of its own, of which its forge knows", async () => {
+				const made = await call("POST", "/api/applications", {
+					spec: {
+						name: "previewed",
+						repository: "https://git.example/shop/told.git",
+						forge: forgeSpec(),
+						environments: [
+							{ name: "production", branches: ["main"] },
+							{
+								name: "preview",
+								url: "http://192.0.2.1:{port}/",
+								create: {
+									Mode: { Replicated: { Replicas: 1 } },
+									EndpointSpec: { Ports: [{ TargetPort: 80 }] },
+								},
+								previews: { max: 1, ttlSeconds: 3_600 },
+							},
+						],
+					},
+					secrets: { forge: { token: "forge-token-1" } },
+				});
+				expect(made.status, made.text).toBe(201);
+				previewed = made.json;
+				const sha = "a".repeat(40);
+				await tell("opened", { sha });
+				await soon(async () => {
+					await build("b");
+					return (await of("pr-2"))[0]?.phase === "rolling";
+				});
+				const { json } = await call("GET", "/services/previewed-pr-2");
+				expect(json.Spec.Labels).toMatchObject({ "skein.environment": "pr-2" });
+				const port = json.Endpoint.Ports[0].PublishedPort;
+				expect(port).toBeGreaterThanOrEqual(30_000);
+				expect((await shown()).environments[2]).toMatchObject({
+					name: "pr-2",
+					service: "previewed-pr-2",
+					preview: { pullRequest: 2, branch: "changes" },
+				});
+				const there = () => forge.deployments.find(({ made }) => made["ref"] === sha);
+				await soon(async () =>
+					Boolean(
+						there()?.states.some((each) => String(each["environment_url"]).includes(`:${port}/`)),
+					),
+				);
+				expect(there()?.made).toMatchObject({
+					environment: "previewed/pr-2",
+					transient_environment: true,
+				});
+				expect(forge.statuses.at(-1)).toMatchObject({ sha, context: "skein/previewed/preview" });
+			}, 30_000);
+
+			test("beyond the most that there may be is told so", async () => {
+				const sha = "d".repeat(40);
+				await tell("opened", { number: 3, sha });
+				await soon(async () => (await of("pr-3"))[0]?.outcome === "failed");
+				expect((await of("pr-3"))[0].reason).toStartWith("previews: there are 1 already");
+				await soon(async () => states(sha).includes("failure"));
+				expect(await names()).toEqual(["production", "preview", "pr-2"]);
+				const onPattern = { environment: "preview", ref: sha };
+				const path = "/api/applications/previewed/deployments";
+				const refused = await call("POST", path, onPattern);
+				expect(refused.json.message).toContain("is what previews are made after");
+				const byHand = await call("POST", path, { environment: "pr-2", ref: "e".repeat(40) });
+				expect(byHand.json).toMatchObject({ environment: "pr-2" });
+			}, 30_000);
+
+			test("that is closed takes it along", async () => {
+				await tell("closed");
+				await soon(async () => (await call("GET", "/services/previewed-pr-2")).status === 404);
+				expect(await names()).toEqual(["production", "preview"]);
+				expect((await of("pr-2"))[0]).toMatchObject({ outcome: "cancelled" });
+				expect(forge.complaints).toEqual([]);
+			}, 30_000);
+
+			test("to which nobody pushes any more loses it by itself", async () => {
+				const { spec } = await shown();
+				spec.environments[1].previews.ttlSeconds = 3;
+				expect((await call("PUT", "/api/applications/previewed", { spec })).status).toBe(200);
+				await tell("reopened", { sha: "f".repeat(40) });
+				await soon(async () => (await names()).includes("pr-2"));
+				await soon(async () => !(await names()).includes("pr-2"));
+				await soon(async () => (await of("pr-2"))[0].outcome === "cancelled");
+			}, 30_000);
+		});
 	});
 }

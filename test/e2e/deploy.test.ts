@@ -2,6 +2,7 @@
 // no build server, nobody who loses a request.
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { createHmac } from "node:crypto";
 import { cp, mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Kept } from "../forge.ts";
@@ -76,11 +77,11 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		});
 
 	/** Commits and pushes; gives the commit. */
-	async function push(files: Readonly<Record<string, string>>): Promise<string> {
+	async function push(files: Readonly<Record<string, string>>, branch = "main"): Promise<string> {
 		for (const [name, text] of Object.entries(files)) await writeFile(join(work, name), text);
 		await gitIn("add", "-A");
 		await gitIn("commit", "-q", "-m", Object.values(files).join(" ").slice(0, 40));
-		await gitIn("push", "-q", "origin", "HEAD:main");
+		await gitIn("push", "-q", "origin", `HEAD:${branch}`);
 		return (await gitIn("rev-parse", "HEAD")).trim();
 	}
 	async function ended(commit: string): Promise<Deployment> {
@@ -151,6 +152,15 @@ describe.skipIf(Boolean(reason))("a push", () => {
 								Mode: { Replicated: { Replicas: 3 } },
 								UpdateConfig: { Parallelism: 1, FailureAction: "rollback", Monitor: 500_000_000 },
 								EndpointSpec: { Ports: [{ Protocol: "tcp", PublishedPort: 8095, TargetPort: 80 }] },
+							},
+						},
+						{
+							name: "preview",
+							url: "http://192.168.77.1:{port}/",
+							previews: { max: 1 },
+							create: {
+								Mode: { Replicated: { Replicas: 1 } },
+								EndpointSpec: { Ports: [{ TargetPort: 80 }] },
 							},
 						},
 					],
@@ -272,6 +282,50 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		expect(`${back.code} ${back.stderr}`).toBe("0 ");
 		expect(await pages()).toEqual(["one", "one", "one"]);
 	}, 120_000);
+
+	test("to a pull request is previewed beside it, until that is closed", async () => {
+		const samples = join(root, "control-plane/webhooks/samples");
+		const sample = await Bun.file(join(samples, "github-pull-request-opened.json")).text();
+		const tell = async (action: string, sha: string) => {
+			const payload = JSON.parse(sample);
+			Object.assign(payload, { action, number: 7 });
+			payload.pull_request.head = { ...payload.pull_request.head, ref: "feature", sha };
+			const body = JSON.stringify(payload);
+			const signature = createHmac("sha256", secret).update(body).digest("hex");
+			const sent = await cluster.lab.client.exec([
+				...["curl", "-sSf", "-H", "X-GitHub-Event: pull_request", "--data-binary", body],
+				...["-H", "Content-Type: application/json"],
+				...["-H", `X-Hub-Signature-256: sha256=${signature}`],
+				`http://192.168.77.254:8787${new URL(webhook).pathname}`,
+			]);
+			expect(sent.stderr).toBe("");
+		};
+		const page = async () => {
+			const told = (await toldOf(sha)).deployments[0]?.states.at(-1)?.["environment_url"];
+			return (await cluster.lab.client.exec(["curl", "-sS", "-m", "10", `${told}`])).stdout.trim();
+		};
+		await gitIn("checkout", "-q", "-b", "feature");
+		let sha = await push({ page: "preview one\n" }, "feature");
+		await tell("opened", sha);
+		expect(await ended(sha)).toMatchObject({ outcome: "succeeded" });
+		await until("it serves", async () => (await page()) === "preview one");
+		expect(await pages()).toEqual(["one", "one", "one"]);
+		sha = await push({ page: "preview two\n" }, "feature");
+		await tell("synchronize", sha);
+		expect(await ended(sha)).toMatchObject({ outcome: "succeeded" });
+		await until("it serves", async () => (await page()) === "preview two");
+		expect((await skein(["app", "ls"])).stdout).toMatch(/web +pr-7 +web-pr-7 +#\d+ succeeded/);
+		await tell("closed", sha);
+		await until("its service is gone", async () => {
+			const names = await cluster.docker("service ls --format '{{.Name}}'");
+			return names.trim() === "web";
+		});
+		await until("the forge knows", async () => {
+			const { states = [] } = (await toldOf(sha)).deployments[0] ?? {};
+			return states.at(-1)?.["state"] === "inactive";
+		});
+		await gitIn("checkout", "-q", "main");
+	}, 240_000);
 
 	test("whose builder dies half-way is built elsewhere, though the control plane is killed meanwhile", async () => {
 		const slow = dockerfile.replace("RUN mkdir -p /www", "RUN mkdir -p /www && sleep 12");
