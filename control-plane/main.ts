@@ -39,6 +39,7 @@ import { counted } from "./store/counted.ts";
 import { isThere, openDirectory } from "./store/directory.ts";
 import { migrate } from "./store/migrate.ts";
 import { openShards } from "./store/shards.ts";
+import { refsWithin } from "./webhooks/refs.ts";
 import type { World } from "./world.ts";
 
 const sweepMs = 2_000;
@@ -187,11 +188,13 @@ async function main(): Promise<void> {
 	});
 	every(
 		mendMs,
-		forEach((host) => handleRest(host)),
+		forEach((host) => handleRest(host, refsWithin(forges))),
 	);
 	every(
 		lookEveryMs,
-		forEach((host) => lookForPushes(host, (message) => log({ level: "warn", message }))),
+		forEach((host) =>
+			lookForPushes(host, (message) => log({ level: "warn", message }), refsWithin(forges)),
+		),
 	);
 	every(
 		pruneMs,

@@ -11,9 +11,9 @@ import type { Upgrade } from "./connection/websocket.ts";
 import type { Identity } from "./dispatcher/identity.ts";
 import type { Relay } from "./dispatcher/relay.ts";
 import type { AgentBells, Agents } from "./dispatcher/router.ts";
-import type { Reach } from "./forges/where.ts";
 import type { Operations } from "./operations/router.ts";
 import type { Directory } from "./store/directory.ts";
+import type { Reach } from "./webhooks/reach.ts";
 
 export interface World {
 	readonly directory: Directory;

@@ -5,7 +5,7 @@ import type { Application } from "../../model/application.ts";
 import { messageOf } from "../../model/errors.ts";
 import type { Commit, GitEvent } from "../../model/git.ts";
 import type { ClusterDoor, Delivery } from "../cluster.ts";
-import { readRefs } from "../webhooks/refs.ts";
+import type { RefsOf } from "../webhooks/refs.ts";
 import { patternOf } from "./previews.ts";
 import { readSecrets } from "./secrets.ts";
 
@@ -16,7 +16,7 @@ export function withWholeCommits(
 	door: ClusterDoor,
 	application: Application,
 	events: readonly GitEvent[],
-	refsOf: typeof readRefs = readRefs,
+	refsOf: RefsOf,
 ): Promise<readonly GitEvent[]> {
 	return Promise.all(
 		events.map(async (event): Promise<GitEvent> => {
@@ -41,7 +41,7 @@ async function wholeOf(
 	door: ClusterDoor,
 	application: Application,
 	{ branch, commit }: { readonly branch: string; readonly commit: Commit },
-	refsOf: typeof readRefs,
+	refsOf: RefsOf,
 ): Promise<Commit | undefined> {
 	const ref = `refs/heads/${branch}`;
 	const deliveries: readonly Delivery[] = await door.inbox.list(application.id);

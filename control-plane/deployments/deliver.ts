@@ -11,13 +11,18 @@ import type { DeploymentId } from "../../model/id.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { ClusterDoor, Delivery } from "../cluster.ts";
 import { concerns } from "../webhooks/filters.ts";
+import type { RefsOf } from "../webhooks/refs.ts";
 import { withWholeCommits } from "./commits.ts";
 import { judge, patternOf, previewName } from "./previews.ts";
 
-export async function handle(door: ClusterDoor, delivery: Delivery): Promise<readonly string[]> {
+export async function handle(
+	door: ClusterDoor,
+	delivery: Delivery,
+	refsOf: RefsOf,
+): Promise<readonly string[]> {
 	const application = (await door.snapshot()).applications.get(delivery.application);
 	const events = application
-		? await withWholeCommits(door, application, delivery.events)
+		? await withWholeCommits(door, application, delivery.events, refsOf)
 		: delivery.events;
 	const { result } = await door.commit((snapshot, moment) => {
 		const made = deploymentsOf(snapshot, moment, { ...delivery, events });
@@ -28,9 +33,9 @@ export async function handle(door: ClusterDoor, delivery: Delivery): Promise<rea
 }
 
 /** All that were written and not handled: their process died, or the cluster could not be changed just then. */
-export async function handleRest(door: ClusterDoor): Promise<void> {
+export async function handleRest(door: ClusterDoor, refsOf: RefsOf): Promise<void> {
 	if ((await door.snapshot()).applications.size === 0) return;
-	for (const delivery of await door.inbox.unhandled()) await handle(door, delivery);
+	for (const delivery of await door.inbox.unhandled()) await handle(door, delivery, refsOf);
 }
 
 /** Pure: what is to be committed, and a sentence for each event and environment. */

@@ -119,7 +119,9 @@ test("what was told of is left alone, and what is told of afterwards is not depl
 	inbox.pop();
 	await look({ "refs/heads/main": commit("b") });
 	expect(deployed()).toHaveLength(2);
-	expect((await handle(door, delivery))[0]).toBe("production: deployment #2.");
+	expect((await handle(door, delivery, async () => new Map()))[0]).toBe(
+		"production: deployment #2.",
+	);
 	expect(deployed()).toHaveLength(2);
 });
 

@@ -10,7 +10,7 @@ import type { Commit } from "../../model/git.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { ClusterDoor, Delivery } from "../cluster.ts";
 import { isGlob } from "../webhooks/glob.ts";
-import { readRefs } from "../webhooks/refs.ts";
+import type { RefsOf } from "../webhooks/refs.ts";
 import { newDeployment, nextNumber } from "./deliver.ts";
 import { readSecrets } from "./secrets.ts";
 
@@ -21,7 +21,7 @@ export const lookEveryMs = 300_000;
 export async function lookForPushes(
 	door: ClusterDoor,
 	say: (line: string) => void,
-	refsOf: typeof readRefs = readRefs,
+	refsOf: RefsOf,
 ): Promise<void> {
 	for (const application of (await door.snapshot()).applications.values()) {
 		try {
@@ -32,7 +32,7 @@ export async function lookForPushes(
 	}
 }
 
-async function lookAt(door: ClusterDoor, application: Application, refsOf: typeof readRefs) {
+async function lookAt(door: ClusterDoor, application: Application, refsOf: RefsOf) {
 	const { repository, environments } = application.spec;
 	const isAsked = environments.some(
 		({ branches, previews }) => !previews && branches.some((each) => !isGlob(each)),

@@ -15,7 +15,7 @@ import type { ClusterDoor } from "../cluster.ts";
 import { whereOf } from "../forges/where.ts";
 import { same } from "../manager/same.ts";
 import { isGlob } from "../webhooks/glob.ts";
-import { readRefs } from "../webhooks/refs.ts";
+import { type RefsOf, refsWithin } from "../webhooks/refs.ts";
 import type { AppEnv } from "../world.ts";
 import { readSpec, specSchema } from "./application.ts";
 import { handle, newDeployment, nextNumber } from "./deliver.ts";
@@ -231,7 +231,7 @@ export function applicationsRouter(): Hono<AppEnv> {
 				throw notFound("there is no such delivery: `docker skein app deliveries` lists them");
 			// A key of its own, so that it is handled although it was.
 			const again = { ...delivery, key: `${delivery.key}#${c.env.world.nowMs()}` };
-			return c.json({ outcome: await handle(door, again) });
+			return c.json({ outcome: await handle(door, again, refsWithin(c.env.world.forges)) });
 		});
 }
 
@@ -330,7 +330,12 @@ async function deploy(
 	const from = rollback ?? promote;
 	const ref =
 		from === undefined
-			? await resolved(door, application, asked.ref ?? onlyBranch(environment.branches))
+			? await resolved(
+					door,
+					application,
+					asked.ref ?? onlyBranch(environment.branches),
+					refsWithin(c.env.world.forges),
+				)
 			: undefined;
 	const { result } = await door.commit((snapshot, moment) => {
 		const number = nextNumber(snapshot, application);
@@ -413,10 +418,11 @@ async function resolved(
 	door: ClusterDoor,
 	application: Application,
 	ref: string,
+	refsOf: RefsOf,
 ): Promise<{ readonly ref: string; readonly commit: string }> {
 	if (/^([0-9a-f]{40}|[0-9a-f]{64})$/.test(ref)) return { ref, commit: ref };
 	const { login } = await readSecrets(door.contents, application);
-	const refs = await readRefs(
+	const refs = await refsOf(
 		application.spec.repository,
 		login ? { username: login.user, password: login.password } : null,
 	);

@@ -15,8 +15,9 @@ import {
 import { messageOf, Refusal } from "../../model/errors.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { ClusterDoor } from "../cluster.ts";
-import { type Said, type Send, say } from "../forges/say.ts";
-import { type Reach, whereOf } from "../forges/where.ts";
+import { type Said, say } from "../forges/say.ts";
+import { whereOf } from "../forges/where.ts";
+import { type Reach, sendWithin } from "../webhooks/reach.ts";
 import { environmentOf } from "./previews.ts";
 import { sayingOf } from "./saying.ts";
 import { readSecrets } from "./secrets.ts";
@@ -26,7 +27,6 @@ export interface Telling {
 	/** Where people reach the control plane, as far as that is known. */
 	readonly publicUrl: string | undefined;
 	nowMs(): number;
-	readonly send?: Send;
 }
 
 /** What is told by a clock is what whoever decided it has not told. */
@@ -94,7 +94,7 @@ async function tellOf(
 /** Null where there is nobody to tell any more. */
 async function told(
 	door: ClusterDoor,
-	{ reach, publicUrl, send }: Telling,
+	{ reach, publicUrl }: Telling,
 	snapshot: Snapshot,
 	application: Application | undefined,
 	deployment: Deployment,
@@ -109,7 +109,7 @@ async function told(
 		if (!token) return null;
 		const where = whereOf(application.spec, reach);
 		const saying = sayingOf(snapshot, application, environment, deployment, log);
-		return await say(where, token, saying, id, send);
+		return await say(where, token, saying, id, sendWithin(reach));
 	} catch (error) {
 		// The words of `whereOf`; all else passes.
 		const kind = error instanceof Refusal ? "refused" : "later";

@@ -15,6 +15,7 @@ import { hashFor } from "../dispatcher/assignments.ts";
 import { ProcessRelay } from "../dispatcher/relay.ts";
 import type { ClusterHost } from "../reconcile.ts";
 import { migrate } from "../store/migrate.ts";
+import { refsWithin } from "../webhooks/refs.ts";
 import { unheardAcknowledgements } from "./acknowledge.ts";
 import { admittedOf } from "./admitted.ts";
 import { Bells, leaseOf } from "./bells.ts";
@@ -82,11 +83,12 @@ export class ClusterObject extends DurableObject<Settings> {
 		const host = await this.#hosted();
 		await host?.sweep();
 		if (!host) return;
-		await handleRest(host);
+		const refsOf = refsWithin((await this.#opened()).world.forges);
+		await handleRest(host, refsOf);
 		this.ctx.waitUntil(this.#tell(host, "clock").catch(report));
 		if (Date.now() - this.#lookedMs >= lookEveryMs) {
 			this.#lookedMs = Date.now();
-			await lookForPushes(host, report);
+			await lookForPushes(host, report, refsOf);
 		}
 		await this.#pruneNowAndThen(host);
 	}

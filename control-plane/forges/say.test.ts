@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { type Kind, type StandIn, startForge } from "../../test/forge.ts";
+import type { Reach } from "../webhooks/reach.ts";
 import type { Saying } from "./forge.ts";
 import { say } from "./say.ts";
-import { type Reach, whereOf } from "./where.ts";
+import { whereOf } from "./where.ts";
 
 const token = "token-1";
 const project = "team/web";

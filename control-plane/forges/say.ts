@@ -2,6 +2,7 @@
 
 import { messageOf } from "../../model/errors.ts";
 import { bytesWithin } from "../webhooks/bytes.ts";
+import type { Send } from "../webhooks/reach.ts";
 import type { Asked, ForgeToken, Saying } from "./forge.ts";
 import type { Where } from "./where.ts";
 
@@ -12,8 +13,6 @@ export type Said =
 	| { readonly kind: "later"; readonly id: string; readonly error: string; readonly waitMs: number }
 	/** Until somebody does what the error says. */
 	| { readonly kind: "refused"; readonly id: string; readonly error: string };
-
-export type Send = (request: Request) => Promise<Response>;
 
 const timeoutMs = 10_000;
 /** A list of a hundred deployments. */

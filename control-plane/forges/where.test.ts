@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { ForgeSpec } from "../../model/application.ts";
 import { Refusal } from "../../model/errors.ts";
-import { isPrivate, whereOf } from "./where.ts";
+import { whereOf } from "./where.ts";
 
 const hosted = { insecure: ["git.lab:3000"], isPrivateAllowed: false };
 const deployments = true;
@@ -94,17 +94,3 @@ test("whoever runs the control plane for themselves reaches their own network ov
 		),
 	).toThrow("without TLS");
 });
-
-test.each([
-	["127.0.0.1", true],
-	["169.254.169.254", true],
-	["172.32.0.1", false],
-	["100.64.0.1", true],
-	["[fd00::1]", true],
-	["[::ffff:10.0.0.1]", true],
-	["[2001:db8::1]", false],
-	["localhost", true],
-	["git", true],
-	["git.lan", true],
-	["git.example.com", false],
-])("%s is private: %p", (hostname, is) => expect(isPrivate(hostname)).toBe(is));

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { type ApplicationSpec, forgeKinds } from "../../model/application.ts";
 import { invalid } from "../../model/errors.ts";
+import { isPrivate, type Reach } from "../webhooks/reach.ts";
 import { bitbucket } from "./bitbucket.ts";
 import type { ForgeApi } from "./forge.ts";
 import { gitea } from "./gitea.ts";
@@ -18,14 +19,6 @@ export interface Where {
 	/** `team/web`. */
 	readonly project: string;
 	readonly hasDeployments: boolean;
-}
-
-/** What whoever runs the control plane lets it reach. */
-export interface Reach {
-	/** `HOST[:PORT]` that are spoken to without TLS, and wherever they are. */
-	readonly insecure: readonly string[];
-	/** Whether addresses of private networks may be asked: not where strangers name them. */
-	readonly isPrivateAllowed: boolean;
 }
 
 const forges: Readonly<Record<(typeof forgeKinds)[number], ForgeApi>> = {
@@ -93,20 +86,4 @@ function refuseUnreachable(api: string, { insecure, isPrivateAllowed }: Reach): 
 	if (!isPrivateAllowed && isPrivate(url.hostname)) {
 		throw invalid(`forge.api: ${api} lies in a private network, which is not reached from here`);
 	}
-}
-
-/** By its name alone: a name that leads there is found out by whoever connects. */
-export function isPrivate(hostname: string): boolean {
-	if (/^(\d+\.){3}\d+$/.test(hostname)) {
-		const [a = 0, b = 0] = hostname.split(".").map(Number);
-		if (a === 0 || a === 10 || a === 127 || a >= 224) return true;
-		if (a === 100) return b >= 64 && b < 128;
-		if (a === 169) return b === 254;
-		if (a === 172) return b >= 16 && b < 32;
-		return a === 192 && b === 168;
-	}
-	if (hostname.startsWith("[")) return !/^\[[23]/.test(hostname);
-	return (
-		!hostname.includes(".") || /(^|\.)(localhost|local|internal|lan|home\.arpa)\.?$/.test(hostname)
-	);
 }

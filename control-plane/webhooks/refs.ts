@@ -15,12 +15,23 @@ import {
 import type { Commit } from "../../model/git.ts";
 import { toBase64 } from "../accounts/base64.ts";
 import { bytesOf, bytesWithin } from "./bytes.ts";
+import { type Reach, type Send, sendWithin } from "./reach.ts";
 
 export interface Login {
 	readonly username: string;
 	/** Or a token: which name goes with it is the forge's to say. */
 	readonly password: string;
 }
+
+export type RefsOf = (
+	repository: string,
+	login: Login | null,
+) => Promise<ReadonlyMap<string, Commit>>;
+
+export const refsWithin =
+	(reach: Reach): RefsOf =>
+	(repository, login) =>
+		readRefs(repository, login, sendWithin(reach));
 
 const timeoutMs = 15_000;
 
@@ -34,7 +45,7 @@ const limitBytes = 16 * 1024 * 1024;
 export async function readRefs(
 	repository: string,
 	login: Login | null,
-	send: (request: Request) => Promise<Response> = (request) => fetch(request),
+	send: Send = (request) => fetch(request),
 ): Promise<ReadonlyMap<string, Commit>> {
 	const url = addressOf(repository);
 	const tooMany = () =>
@@ -80,7 +91,7 @@ async function ask(
 	url: URL,
 	login: Login | null,
 	signal: AbortSignal,
-	send: (request: Request) => Promise<Response>,
+	send: Send,
 ): Promise<Response> {
 	const basic = login && `Basic ${toBase64(bytesOf(`${login.username}:${login.password}`))}`;
 	let at = url;

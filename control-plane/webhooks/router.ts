@@ -8,6 +8,7 @@ import { readSecrets } from "../deployments/secrets.ts";
 import type { AppEnv } from "../world.ts";
 import { bytesWithin } from "./bytes.ts";
 import { readDelivery } from "./delivery.ts";
+import { refsWithin } from "./refs.ts";
 
 /** What is told of a push takes far less. */
 const largestBytes = 5 * 1024 * 1024;
@@ -40,7 +41,7 @@ export function webhooksRouter(): Hono<AppEnv> {
 		}
 		// It is safe now: what fails from here on is found unhandled, and handled later.
 		world.background(
-			handle(door, delivery).catch((cause: unknown) =>
+			handle(door, delivery, refsWithin(world.forges)).catch((cause: unknown) =>
 				world.operations.log({
 					level: "warn",
 					message: `a delivery waits to be handled: ${messageOf(cause)}`,

@@ -58,8 +58,9 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		};
 	}
 	/** As the docker CLI starts its plugin. */
-	const skein = (line: readonly string[]) =>
+	const skein = (line: readonly string[], stdin?: string) =>
 		run([process.execPath, join(root, "cli/main.ts"), "skein", ...line], {
+			...(stdin !== undefined && { stdin }),
 			env: { ...cluster.cli.env },
 			timeoutMs: 120_000,
 		});
@@ -232,6 +233,8 @@ describe.skipIf(Boolean(reason))("a push", () => {
 	}, 240_000);
 
 	test("whose Dockerfile is broken fails with its step and last lines, and the old version serves", async () => {
+		const token = (text: string) => skein(["app", "secret", "web", "forge"], text);
+		expect((await token("another")).code).toBe(0);
 		const broken = dockerfile.replace("RUN mkdir -p /www", "RUN echo about to fail && false");
 		const failed = await ended(await push({ Dockerfile: broken, page: "three\n" }));
 		expect(failed.outcome).toBe("failed");
@@ -240,6 +243,10 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		expect(await pages()).toEqual(["two", "two", "two"]);
 		const log = await skein(["app", "logs", "web"]);
 		expect(log.stdout).toContain("about to fail");
+		await until("it says that the forge refuses", async () =>
+			(await skein(["app", "ls"])).stderr.includes("web: its forge is not told: GitHub refuses"),
+		);
+		expect((await token("forge-token\n")).code).toBe(0);
 		await until("the forge knows", async () =>
 			(await toldOf(failed.commit)).statuses.some((each) => each["state"] === "failure"),
 		);
