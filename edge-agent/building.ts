@@ -19,7 +19,7 @@ export interface BuildingWorld {
 	readonly exec: Exec;
 	readonly engine: Engine;
 	readonly images: Pick<Images, "pulled">;
-	readonly dispatcher: Pick<Dispatcher, "buildSecrets" | "buildLog">;
+	readonly dispatcher: Pick<Dispatcher, "buildSecrets" | "buildLog" | "buildStack">;
 	sleep(ms: number): Promise<void>;
 	log(line: string): void;
 }
@@ -49,6 +49,7 @@ export async function openBuilding(world: BuildingWorld) {
 			made: world.images.pulled,
 			secrets: world.dispatcher.buildSecrets,
 			sendLog: world.dispatcher.buildLog,
+			sendStack: world.dispatcher.buildStack,
 			save(remembered) {
 				// On a full disk a build that ended is begun again after a restart, and no more than that.
 				writing = writing

@@ -11,6 +11,7 @@ import type { ContentName, DeliveredContent } from "../model/material.ts";
 import { oldestProtocol, protocolHeader, protocolVersion } from "../model/protocol.ts";
 import { proxyFor } from "../model/proxy.ts";
 import type { JoinReply, JoinRequest, Report } from "../model/report.ts";
+import type { ReportedStack } from "../model/stack.ts";
 import { keepOpen } from "./line.ts";
 
 /** The control plane knows this node no more: it was removed. The one answer that changes anything here. */
@@ -48,6 +49,8 @@ export interface Dispatcher {
 	buildSecrets(build: BuildId): Promise<BuildSecrets>;
 	/** All that a build of this node said, once it has ended. */
 	buildLog(build: BuildId, text: string): Promise<void>;
+	/** What its compose file came to, before it is complete. */
+	buildStack(build: BuildId, stack: ReportedStack): Promise<void>;
 	/** The node goes of its own will. */
 	leave(): Promise<void>;
 }
@@ -111,6 +114,10 @@ export function openDispatcher(url: string, credential: string): Dispatcher {
 				headers: { "content-type": "text/plain; charset=utf-8", ...headers },
 				body: text,
 			});
+		},
+		async buildStack(build, stack) {
+			const path = `/agent/build-stack?build=${encodeURIComponent(build)}`;
+			await call(url, "POST", path, json(stack, headers));
 		},
 		async leave() {
 			await call(url, "POST", "/agent/leave", json({}, headers));

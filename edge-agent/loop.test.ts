@@ -104,6 +104,7 @@ function worldOf(start: { held?: Accepted; freshBoot?: boolean } = {}) {
 			return { secrets: {}, registries: {} };
 		},
 		async buildLog() {},
+		async buildStack() {},
 		async leave() {},
 	};
 	const world: World = {

@@ -67,14 +67,16 @@ export interface Environment {
 	/** Globs of branches and tags whose pushes are deployed here; both empty: only by hand or by promotion. */
 	readonly branches: readonly string[];
 	readonly tags: readonly string[];
-	/** The service's name. One that is there gets the image and the variables; else it is made from `create`. */
+	/** The service's name. One that is there gets the image and the variables; else it is made from `create`. Of a compose file: the stack's. */
 	readonly service: string;
 	/** Docker's ServiceSpec as `POST /services/create` takes it, its image left out; null: the service must be there. */
 	readonly create: Document | null;
-	/** Set in the service, over its own. */
+	/** Set in the service, over its own. What `${…}` stands for in a compose file. */
 	readonly variables: Readonly<Record<string, string>>;
 	/** Run to its end in a container of the new image before anything changes (migrations); empty for none. */
 	readonly before: readonly string[];
+	/** The compose file's service whose image and settings that container has. */
+	readonly beforeService?: string;
 	readonly beforeTimeoutMs: number;
 	/** Where people find it, with `{branch}`, `{port}` and the like in it; absent or empty where nobody said. */
 	readonly url?: string;

@@ -4,6 +4,7 @@
 import type { Commit } from "./git.ts";
 import type { ApplicationId, BuildId, NodeId } from "./id.ts";
 import type { Resources } from "./service.ts";
+import type { Stack, StackOrder } from "./stack.ts";
 
 /** Ranks leave gaps for states to come. */
 export const buildRankOf = {
@@ -62,6 +63,8 @@ export interface Recipe {
 	readonly args: Readonly<Record<string, string>>;
 	/** Names of the application's secrets that the build may read, as `RUN --mount=type=secret,id=NAME`. */
 	readonly secrets: readonly string[];
+	/** In the repository: a compose file, which says how its images are made. Context and Dockerfile are then its own to say. */
+	readonly compose?: string;
 }
 
 /** As its node is told. Nothing of it changes but `desired`. */
@@ -77,6 +80,8 @@ export interface BuildAssignment {
 	readonly architecture: string;
 	/** Where the image goes: `skein.local/web:3f2a1b0c9d8e`, or a name in a registry outside. */
 	readonly image: string;
+	/** Of a recipe with a compose file; images of its services are named after `image`: `skein.local/web/api:3f2a1b0c9d8e`. */
+	readonly stack?: StackOrder;
 	readonly desired: "complete" | "cancelled";
 	/** What the build may take of the machine; 0 is no limit. */
 	readonly limits: Resources;
@@ -87,6 +92,8 @@ export interface Build extends BuildAssignment {
 	readonly application: ApplicationId;
 	readonly node: NodeId | null;
 	readonly createdMs: number;
+	/** What the compose file came to, before the build is complete; it has no digest of its own. */
+	readonly made?: Stack;
 	readonly status: BuildStatus;
 }
 

@@ -7,6 +7,7 @@ import type { Commit } from "./git.ts";
 import type { ApplicationId, BuildId, DeploymentId, ServiceId } from "./id.ts";
 import type { Evidence } from "./rollout.ts";
 import type { Document, ServiceSpec } from "./service.ts";
+import type { Stack } from "./stack.ts";
 
 /** In their order; `phase` only moves forward. */
 export const phases = ["queued", "building", "before", "rolling", "ended"] as const;
@@ -45,6 +46,10 @@ export interface Deployment {
 	readonly service: ServiceId | null;
 	/** What the service was made to be, for a roll-back to exactly that. */
 	readonly made: { readonly spec: ServiceSpec; readonly document: Document } | null;
+	/** Of a compose file, in place of `image` and `made`: what it came to, which is all that a roll-back needs. */
+	readonly stack?: Stack;
+	/** Its services as they were changed: absent until it rolls. */
+	readonly services?: readonly RolledService[];
 	/** The version of the service's template that it made; 0 while there is none. */
 	readonly template: number;
 	/** When each phase began. */
@@ -94,6 +99,18 @@ const lateMs = 15_000;
 export function tellAtMs({ told, times }: Deployment): number {
 	if (told && told.tries > 0) return told.nextMs;
 	return (times.at(-1)?.[1] ?? 0) + lateMs;
+}
+
+/** One of a stack's. */
+export interface RolledService {
+	readonly service: ServiceId;
+	readonly name: string;
+	/** The version of its template that the deployment made. */
+	readonly template: number;
+	/** It was not there before. */
+	readonly isNew: boolean;
+	/** Null while it rolls. */
+	readonly outcome: DeploymentOutcome | null;
 }
 
 export type Cause =

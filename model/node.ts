@@ -51,6 +51,8 @@ export interface Builder {
 	readonly git: string;
 	/** `classic` knows no secrets. */
 	readonly builder: "buildkit" | "classic";
+	/** It reads compose files. */
+	readonly compose?: boolean | undefined;
 }
 
 export interface AgentProgram {

@@ -117,7 +117,13 @@ export const descriptionSchema = z.object({
 	warnings: strings.optional(),
 	diskFull: z.boolean().optional(),
 	goingDown: z.boolean().optional(),
-	builder: z.object({ git: text, builder: z.enum(["buildkit", "classic"]) }).optional(),
+	builder: z
+		.object({
+			git: text,
+			builder: z.enum(["buildkit", "classic"]),
+			compose: z.boolean().optional(),
+		})
+		.optional(),
 	agentProgram: z
 		.object({
 			sha256: text,

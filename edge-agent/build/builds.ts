@@ -18,15 +18,18 @@ import type { BuildId } from "../../model/id.ts";
 import { must } from "../../model/invariant.ts";
 import type { Builder } from "../../model/node.ts";
 import type { BuildReport } from "../../model/report.ts";
+import type { ReportedStack, StackOrder } from "../../model/stack.ts";
 import type { Docker } from "../host/docker.ts";
 import type { Exec } from "../host/exec.ts";
 import { ensureMemory } from "../host/memory.ts";
 import { endMarked, runProgram } from "../host/program.ts";
 import { limitBuilds } from "./cgroup.ts";
+import { placeholder } from "./compose.ts";
 import { BuildFailure } from "./failure.ts";
 import { fetchCommit } from "./fetch.ts";
 import { buildImage } from "./image.ts";
 import { type BuildLog, openBuildLog } from "./log.ts";
+import { imageNameOf, readStack, reportOf, type StackWorld } from "./stack.ts";
 import { type OwnRegistry, storeImage } from "./store.ts";
 
 export interface BuildsWorld {
@@ -44,6 +47,8 @@ export interface BuildsWorld {
 	made(image: string): void;
 	secrets(build: BuildId): Promise<BuildSecrets>;
 	sendLog(build: BuildId, text: string): Promise<void>;
+	/** What a compose file came to. */
+	sendStack(build: BuildId, stack: ReportedStack): Promise<void>;
 	/** Keeps what is remembered for the next start of the agent. */
 	save(remembered: RememberedBuilds): void;
 	nowMs(): number;
@@ -76,6 +81,8 @@ const mostBegun = 2;
 const reserveBytes = 128 * 1024 * 1024;
 const lookMs = 1_000;
 const retryMs = 5_000;
+/** Each image of a compose file that a registry outside has: so long for its digest. */
+const registryMs = 20_000;
 export const buildMemory = "/run/skein-agent/build";
 
 /** Not a failure of the build's: somebody's wish. */
@@ -241,7 +248,7 @@ export class Builds {
 		const cgroup = await limitBuilds(assignment.limits);
 		if (cgroup === undefined) log.add("no control group to be had: this build has no limits");
 		const guard = guardDisk(this.#folder(id), signal);
-		const world = {
+		const world: StackWorld = {
 			secretDir: this.#secretDir(id),
 			signal: guard.signal,
 			socket: this.#world.socket,
@@ -254,26 +261,88 @@ export class Builds {
 					env: { ...inherited(), ...env, [mark]: id },
 					signal: guard.signal,
 				}),
+			askRegistry: (path, auth) => this.#askRegistry(path, auth),
+		};
+		const store = async (image: string) => {
+			const docker = await this.#persist(signal, async () =>
+				must(this.#world.docker(), "a build is stored while Docker answers"),
+			);
+			const stored = await storeImage(docker, image, {
+				own: this.#world.registry,
+				registries: secrets.registries,
+				signal,
+				line: (text) => log.add(text),
+			});
+			this.#world.made(`${image}@${stored.digest}`);
+			return stored;
 		};
 		try {
 			await fetchCommit(world, assignment, secrets, checkout);
 			this.#say(entry, { state: "building" });
+			const { stack } = assignment;
+			if (stack) return await this.#makeStack(entry, { world, secrets, checkout, store, stack });
 			await buildImage(world, assignment, secrets, checkout);
 		} finally {
 			guard.end();
 		}
 		this.#say(entry, { state: "storing" });
-		const docker = await this.#persist(signal, async () =>
-			must(this.#world.docker(), "a build is stored while Docker answers"),
+		return store(assignment.image);
+	}
+
+	/** Each image once, however many services it is for. */
+	async #makeStack(entry: Entry, { world, secrets, checkout, store, stack }: StackParts) {
+		const { assignment } = entry;
+		const { builds, recorded } = await readStack(
+			world,
+			{ recipe: assignment.recipe, stack },
+			secrets,
+			checkout,
 		);
-		const stored = await storeImage(docker, assignment.image, {
-			own: this.#world.registry,
-			registries: secrets.registries,
-			signal,
-			line: (text) => log.add(text),
+		const byRecipe = new Map<string, string>();
+		const images: Record<string, string> = {};
+		for (const [service, recipe] of builds) {
+			const key = JSON.stringify(recipe);
+			const known = stack.images ? promoted(stack.images, service) : byRecipe.get(key);
+			const image = known ?? imageNameOf(assignment.image, service, new Set(byRecipe.values()));
+			images[service] = image;
+			if (known !== undefined) continue;
+			byRecipe.set(key, image);
+			world.line(`services.${service}: ${image}`);
+			await buildImage(world, { ...assignment, recipe, image }, secrets, checkout).catch(
+				(error: unknown) => {
+					if (!(error instanceof BuildFailure)) throw error;
+					throw new BuildFailure(`${service}: ${error.message}`, { cause: error });
+				},
+			);
+		}
+		this.#say(entry, { state: "storing" });
+		let bytes = 0;
+		for (const image of byRecipe.values()) {
+			const stored = await store(image);
+			bytes += stored.bytes;
+			for (const [service, of] of Object.entries(images)) {
+				if (of === image) images[service] = `${image}@${stored.digest}`;
+			}
+		}
+		await this.#persist(world.signal, () =>
+			this.#world.sendStack(assignment.id, reportOf(stack.name, recorded, images)),
+		);
+		return { bytes };
+	}
+
+	/** By the engine, which has the ways and the certificates. What it cannot say in time goes by its tag. */
+	async #askRegistry(path: string, auth: string | null): Promise<Response> {
+		const docker = path.includes(placeholder) ? undefined : this.#world.docker();
+		if (!docker) return Response.json({ message: "no registry has it" }, { status: 404 });
+		const headers = auth ? { "X-Registry-Auth": auth } : undefined;
+		const asked = docker.request<unknown>("GET", path, undefined, headers);
+		const late = this.#world.sleep(registryMs).then(() => {
+			throw new Error("the registry does not answer");
 		});
-		this.#world.made(`${assignment.image}@${stored.digest}`);
-		return stored;
+		return Promise.race([asked, late]).then(
+			(answer) => Response.json(answer),
+			(error: unknown) => Response.json({ message: messageOf(error) }, { status: 404 }),
+		);
 	}
 
 	/** Until it works: a control plane, or an engine, that is away for a moment is no fault of the build's. */
@@ -365,6 +434,21 @@ const unseen = {
 	bytes: 0,
 	times: [],
 } as const;
+
+interface StackParts {
+	readonly world: StackWorld;
+	readonly secrets: BuildSecrets;
+	readonly checkout: string;
+	readonly stack: StackOrder;
+	store(image: string): Promise<{ readonly digest: string; readonly bytes: number }>;
+}
+
+/** Of the deployment that is promoted: no other is built. */
+function promoted(images: Readonly<Record<string, string>>, service: string): string {
+	const image = Object.hasOwn(images, service) ? images[service] : undefined;
+	if (image !== undefined) return image;
+	throw new BuildFailure(`${service}: what is promoted has no image of it: deploy the commit`);
+}
 
 interface Place {
 	readonly cwd: string;

@@ -19,7 +19,8 @@ export async function findBuilder(exec: Exec): Promise<Builder | undefined> {
 	if (git === undefined || cli === undefined) return undefined;
 	// What came before 23 has BuildKit's client in itself; since then it is a plugin.
 	const isBuildKit = Number(cli) < 23 || (await said("docker", "buildx", "version")) !== "";
-	return { git, builder: isBuildKit ? "buildkit" : "classic" };
+	// Compose files are read by the same command line, whatever its version.
+	return { git, builder: isBuildKit ? "buildkit" : "classic", compose: true };
 }
 
 export interface ImageWorld extends GitWorld {
@@ -56,11 +57,7 @@ export async function buildImage(
 		...(await secretArgs(world.secretDir, recipe.secrets, secrets)),
 		context,
 	];
-	const config = join(world.secretDir, "docker");
-	await mkdir(config, { recursive: true, mode: 0o700 });
-	await writeFile(join(config, "config.json"), JSON.stringify({ auths: authsOf(registries) }), {
-		mode: 0o600,
-	});
+	const config = await writeDockerConfig(world.secretDir, registries);
 	const said: string[] = [];
 	const code = await world.run("docker", args, {
 		cwd: checkout,
@@ -85,7 +82,7 @@ export async function buildImage(
 const keptLines = 5_000;
 
 /** A link in the repository must not lead out of it: what it leads to would be sent to the builder. */
-async function within(checkout: string, path: string, field: string): Promise<string> {
+export async function within(checkout: string, path: string, field: string): Promise<string> {
 	const root = await realpath(checkout);
 	const found = await realpath(join(root, path)).catch(() => undefined);
 	if (found === undefined) throw new BuildFailure(`${field}: the commit has no ${path}`);
@@ -93,6 +90,19 @@ async function within(checkout: string, path: string, field: string): Promise<st
 		throw new BuildFailure(`${field}: ${path} leads out of the repository`);
 	}
 	return found;
+}
+
+/** Docker's folder of settings, for its command line: logins and nothing else. */
+export async function writeDockerConfig(
+	secretDir: string,
+	registries: BuildSecrets["registries"],
+): Promise<string> {
+	const config = join(secretDir, "docker");
+	await mkdir(config, { recursive: true, mode: 0o700 });
+	await writeFile(join(config, "config.json"), JSON.stringify({ auths: authsOf(registries) }), {
+		mode: 0o600,
+	});
+	return config;
 }
 
 /** BuildKit knows none of these, and is limited by its group (cgroup.ts). */

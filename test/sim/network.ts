@@ -138,6 +138,7 @@ export function network(world: {
 			input: async () => new Blob([]).stream(),
 			registryAuth: async () => null,
 			buildSecrets: () => Promise.reject(new Error("nothing is built here")),
+			buildStack: () => Promise.reject(new Error("nothing is built here")),
 			buildLog: () => Promise.reject(new Error("nothing is built here")),
 			leave: async () => {},
 		}),
