@@ -51,14 +51,17 @@ Options:
   --context PATH         of the build, in the repository (.)
   --dockerfile PATH      in that (Dockerfile)
   --target STAGE         of a Dockerfile with several
+  --compose FILE         in the repository, in place of all that: the services that it has, as one stack
   --build-arg NAME=VALUE
-  --service NAME         the service that it becomes (the application's name); one that is there keeps all but its image
+  --service NAME         the service that it becomes (the application's name); one that is there keeps all but its image.
+                         With --compose the stack's name
   --replicas N           of a service that is made (1)
   --publish PORT:PORT    of a service that is made
   --network NAME         of a service that is made
-  --env NAME=VALUE       set in the service
+  --env NAME=VALUE       set in the service; with --compose what \${NAME} stands for
   --before "COMMAND …"   run with the new image before anything changes: migrations
   --url URL              where people find it, for its forge to show; {port}, {branch}, {commit} in it are filled in
+  --before-service NAME  with --compose: whose image that is
   --login USER           for a private repository over https; the password or token is read from standard input
   --forge-token FILE     a token of the repository's forge, which then is told how deployments go; - is standard input
   --forge KIND           which forge that is: github, gitlab, gitea (Forgejo too), bitbucket; the well-known need not be named
@@ -69,6 +72,7 @@ Options:
 		context: text,
 		dockerfile: text,
 		target: text,
+		compose: text,
 		"build-arg": several,
 		service: text,
 		replicas: text,
@@ -76,6 +80,7 @@ Options:
 		network: several,
 		env: several,
 		before: text,
+		"before-service": text,
 		login: text,
 		url: text,
 		"forge-token": text,
@@ -113,7 +118,8 @@ function specOf(name: string | undefined, options: Given) {
 	const { repository } = options;
 	if (name === undefined) throw new Complaint("name the application");
 	if (typeof repository !== "string") throw new Complaint("--repository: say where its code is");
-	const { context, dockerfile, target, service, before } = options;
+	const { context, dockerfile, target, compose, service, before } = options;
+	refuseBeside(options);
 	const networks = listOf(options["network"]);
 	const ports = listOf(options["publish"]);
 	return {
@@ -124,6 +130,7 @@ function specOf(name: string | undefined, options: Given) {
 			...(typeof context === "string" && { context }),
 			...(typeof dockerfile === "string" && { dockerfile }),
 			...(typeof target === "string" && { target }),
+			...(typeof compose === "string" && { compose }),
 			args: pairs("--build-arg", listOf(options["build-arg"])),
 		},
 		environments: [
@@ -131,20 +138,42 @@ function specOf(name: string | undefined, options: Given) {
 				name: "production",
 				branches: [typeof options["branch"] === "string" ? options["branch"] : "main"],
 				...(typeof service === "string" && { service }),
-				create: {
-					Mode: { Replicated: { Replicas: countOf(options["replicas"]) } },
-					TaskTemplate: {
-						ContainerSpec: {},
-						...(networks.length > 0 && { Networks: networks.map((Target) => ({ Target })) }),
+				...(typeof compose !== "string" && {
+					create: {
+						Mode: { Replicated: { Replicas: countOf(options["replicas"]) } },
+						TaskTemplate: {
+							ContainerSpec: {},
+							...(networks.length > 0 && { Networks: networks.map((Target) => ({ Target })) }),
+						},
+						...(ports.length > 0 && { EndpointSpec: { Ports: ports.map(portOf) } }),
 					},
-					...(ports.length > 0 && { EndpointSpec: { Ports: ports.map(portOf) } }),
-				},
+				}),
 				variables: pairs("--env", listOf(options["env"])),
 				...(typeof options["url"] === "string" && { url: options["url"] }),
 				...(typeof before === "string" && { before: ["sh", "-c", before] }),
+				...(typeof options["before-service"] === "string" && {
+					beforeService: options["before-service"],
+				}),
 			},
 		],
 	};
+}
+
+/** Each has its place in a compose file. */
+const saidThere = [
+	"context",
+	"dockerfile",
+	"target",
+	"build-arg",
+	"replicas",
+	"publish",
+	"network",
+] as const;
+
+function refuseBeside(options: Given): void {
+	if (options["compose"] === undefined) return;
+	const said = saidThere.find((name) => options[name] !== undefined);
+	if (said) throw new Complaint(`--${said}: the compose file says that: leave it out`);
 }
 
 const listOf = (given: Given[string]): readonly string[] =>

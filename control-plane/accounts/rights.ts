@@ -51,6 +51,7 @@ export const admissions: Readonly<Record<string, Admission>> = {
 	"POST /agent/registry-auth": "own",
 	"POST /agent/build-secrets": "own",
 	"POST /agent/build-log": "own",
+	"POST /agent/build-stack": "own",
 	"POST /agent/stream/:id": "own",
 	"GET /agent/stream/:id": "own",
 	"POST /agent/leave": "own",

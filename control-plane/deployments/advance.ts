@@ -11,19 +11,22 @@ import {
 	type DeploymentOutcome,
 	keptDeployments,
 	type Phase,
+	type RolledService,
 	tellAtMs,
 } from "../../model/deployment.ts";
 import { Refusal } from "../../model/errors.ts";
 import type { ServiceId } from "../../model/id.ts";
 import type { Evidence } from "../../model/rollout.ts";
-import type { Service, ServiceSpec } from "../../model/service.ts";
+import type { ServiceSpec } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
+import type { Stack } from "../../model/stack.ts";
 import { Draft } from "../manager/draft.ts";
 import { same } from "../manager/same.ts";
-import { assignBuilds, buildFor, imageOf, isImageKept } from "./builds.ts";
-import { changeService, type Made, makeJob, makeService } from "./make.ts";
-import { firstTasksOf, rolloutOf } from "./outcome.ts";
+import { assignBuilds, buildFor, imageOf, imagesOf, isImageKept } from "./builds.ts";
+import { changeService, isUnchanged, type Made, makeJob, makeService } from "./make.ts";
+import { type Ended, type Found, outcomeOf } from "./outcome.ts";
 import { environmentOf, isOver, previewsUntilMs, removeOver } from "./previews.ts";
+import { changeStack, removal, stackJob, takeBack, vanishedOf } from "./stack.ts";
 
 export interface Advance {
 	readonly changes: readonly Change[];
@@ -101,22 +104,30 @@ function step(draft: Draft, moment: Moment, deployment: Deployment): number | nu
 	}
 	switch (deployment.phase) {
 		case "queued":
-			beginBuild(draft, moment, deployment, application);
+			beginBuild(draft, moment, deployment, application, environment);
 			return null;
 		case "building": {
-			const built = builtImage(draft, moment, application, deployment);
+			const built = builtImage(draft, moment, application, environment, deployment);
 			const isNext = !others.some(({ number }) => number < deployment.number);
 			if (typeof built === "number") return built;
 			if (built && isNext) {
-				const image = { ...deployment, image: built };
-				enter(draft, moment, image, environment.before.length > 0 ? "before" : "rolling");
+				const next = { ...deployment, ...built };
+				enter(draft, moment, next, environment.before.length > 0 ? "before" : "rolling");
 			}
 			return null;
 		}
 		case "before":
 			return runBefore(draft, moment, deployment, application, environment);
 		case "rolling":
-			return roll(draft, moment, deployment, application, environment);
+			return deployment.stack
+				? rollStack(
+						draft,
+						moment,
+						{ ...deployment, stack: deployment.stack },
+						application,
+						environment,
+					)
+				: roll(draft, moment, deployment, application, environment);
 		case "ended":
 			return null;
 	}
@@ -127,26 +138,34 @@ function beginBuild(
 	moment: Moment,
 	deployment: Deployment,
 	application: Application,
+	environment: Environment,
 ): void {
-	if (deployment.image !== "") {
+	if (isBuilt(deployment)) {
 		enter(draft, moment, deployment, "building");
 		return;
 	}
-	const build = buildFor(draft, moment, application, deployment);
+	const build = buildFor(draft, moment, application, environment, deployment);
 	draft.put({ kind: "put-build", build });
 	enter(draft, moment, { ...deployment, build: build.id }, "building");
 }
+
+const isBuilt = ({ image, stack }: Deployment) => image !== "" || stack !== undefined;
 
 /** Undefined while there is none, or when the deployment has just ended for that; a number: until when to wait for it. */
 function builtImage(
 	draft: Draft,
 	moment: Moment,
 	application: Application,
+	environment: Environment,
 	deployment: Deployment,
-): string | number | undefined {
+): Pick<Deployment, "image" | "stack"> | number | undefined {
 	if (deployment.build === null) {
-		if (isImageKept(draft, deployment.image)) return deployment.image;
-		const reason = `image: no node has ${deployment.image} any more: deploy its commit again`;
+		const { image, stack } = deployment;
+		const missing = (stack ? Object.values(stack.images) : [image]).find(
+			(each) => !isImageKept(draft, each),
+		);
+		if (missing === undefined) return stack ? { image, stack } : { image };
+		const reason = `image: no node has ${missing} any more: deploy its commit again`;
 		end(draft, moment, deployment, "failed", reason);
 		return undefined;
 	}
@@ -154,8 +173,13 @@ function builtImage(
 	if (build && !hasEnded(build.status.state)) return undefined;
 	const isComplete = build?.status.state === "complete";
 	if (build && isComplete) {
-		const image = imageOf(build);
-		if (isImageKept(draft, image)) return image;
+		if (build.stack && !build.made) {
+			end(draft, moment, deployment, "failed", "build: its node said nothing of the compose file");
+			return undefined;
+		}
+		if (imagesOf(build).every((image) => isImageKept(draft, image))) {
+			return build.made ? { image: "", stack: build.made } : { image: imageOf(build) };
+		}
 		// The node that built it has yet to say that it has it; unless it died over that.
 		const untilMs = build.status.sinceMs + tellImageMs;
 		const isThere = build.node !== null && draft.nodes.get(build.node)?.status.state === "ready";
@@ -163,7 +187,7 @@ function builtImage(
 	}
 	const wasLost = build === undefined || build.status.state === "lost" || isComplete;
 	if (wasLost && deployment.lost < mostLost) {
-		const again = buildFor(draft, moment, application, deployment);
+		const again = buildFor(draft, moment, application, environment, deployment);
 		const lost = deployment.lost + 1;
 		draft.put({ kind: "put-build", build: again });
 		draft.put({ kind: "put-deployment", deployment: { ...deployment, build: again.id, lost } });
@@ -194,7 +218,12 @@ function runBefore(
 	const job = deployment.job === null ? undefined : draft.services.get(deployment.job);
 	if (deployment.job === null) {
 		const made = tried(draft, moment, deployment, () =>
-			makeJob(draft, moment, application, environment, deployment),
+			deployment.stack
+				? stackJob(draft, moment, application, environment, {
+						...deployment,
+						stack: deployment.stack,
+					})
+				: makeJob(draft, moment, application, environment, deployment),
 		);
 		if (!made) return null;
 		for (const change of made.changes) draft.put(change);
@@ -249,12 +278,89 @@ function roll(
 		end(draft, moment, deployment, "failed", "rollout: the service was removed");
 		return null;
 	}
-	const found =
-		rolloutOf(draft, moment, service, deployment) ??
-		firstTasksOf(draft, moment, service, deployment);
+	const found = outcomeOf(draft, moment, service, {
+		template: deployment.template,
+		sinceMs: startOf(deployment),
+	});
 	if (!found.outcome) return found.untilMs;
 	end(draft, moment, deployment, found.outcome, found.reason, found.evidence);
 	return null;
+}
+
+/** When it began to roll. */
+const startOf = ({ times }: Deployment) =>
+	times.findLast(([phase]) => phase === "rolling")?.[1] ?? 0;
+
+/**
+ * All services of a stack, each by its own rollout. It is done when all are. Where one is rolled back, so are the others;
+ * what the file no longer has goes at the end, when all is well.
+ */
+function rollStack(
+	draft: Draft,
+	moment: Moment,
+	deployment: Deployment & { readonly stack: Stack },
+	application: Application,
+	environment: Environment,
+): number | null {
+	const { stack } = deployment;
+	if (!deployment.services) {
+		const made = tried(draft, moment, deployment, () =>
+			changeStack(draft, moment, application, environment, stack),
+		);
+		if (!made) return null;
+		for (const change of made.changes) draft.put(change);
+		draft.put({
+			kind: "put-deployment",
+			deployment: { ...deployment, services: made.services },
+		});
+		return null;
+	}
+	const times: number[] = [];
+	const services: RolledService[] = [];
+	let failed: (Ended & { readonly name: string }) | undefined;
+	for (const each of deployment.services) {
+		const found = each.outcome === null ? rolledOf(draft, moment, deployment, each) : undefined;
+		if (found?.outcome === null && found.untilMs !== null) times.push(found.untilMs);
+		if (found && found.outcome !== null && found.outcome !== "succeeded") {
+			failed ??= { ...found, name: each.name };
+		}
+		services.push(found?.outcome ? { ...each, outcome: found.outcome } : each);
+	}
+	const next = { ...deployment, services };
+	if (failed) {
+		const { outcome, name, reason, evidence } = failed;
+		if (outcome === "rolled back") {
+			for (const change of takeBack(draft, moment, services)) draft.put(change);
+		}
+		const why = reason.replace(/^rollout: /, "");
+		const said = why.startsWith(name) ? why : `${name}: ${why || outcome}`;
+		end(draft, moment, next, outcome, `rollout: ${said}`, evidence);
+		return null;
+	}
+	if (services.some(({ outcome }) => outcome === null)) {
+		if (!same(services, deployment.services))
+			draft.put({ kind: "put-deployment", deployment: next });
+		return times.length > 0 ? Math.min(...times) : null;
+	}
+	const vanished = vanishedOf(draft, application, environment, stack);
+	for (const service of vanished) draft.put(removal(service, moment));
+	const isSame = vanished.length === 0 && services.every(({ outcome }) => outcome === "unchanged");
+	if (isSame) end(draft, moment, next, "unchanged", "the stack is just that already");
+	else end(draft, moment, next, "succeeded", "");
+	return null;
+}
+
+function rolledOf(
+	draft: Draft,
+	moment: Moment,
+	deployment: Deployment,
+	{ service: id, template }: RolledService,
+): Found {
+	const service = draft.services.get(id);
+	if (!service || service.removing) {
+		return { outcome: "failed", reason: "the service was removed", evidence: null };
+	}
+	return outcomeOf(draft, moment, service, { template, sinceMs: startOf(deployment) });
 }
 
 /** The service as it is to be; what is so already is no rollout. */
@@ -278,13 +384,6 @@ function beginRolling(draft: Draft, moment: Moment, deployment: Deployment, made
 /** What is sealed stands in services only, where keys are looked after. */
 function withoutLogin({ registryAuth: _sealed, ...spec }: ServiceSpec): ServiceSpec {
 	return spec;
-}
-
-/** What stands still half-way is not what it says. */
-function isUnchanged(known: Service, { spec, document }: Pick<Service, "spec" | "document">) {
-	const { state } = known.updateStatus ?? {};
-	const isWhole = state === undefined || state === "completed" || state === "rollback_completed";
-	return isWhole && same(known.spec, spec) && same(known.document, document);
 }
 
 /** What a spec cannot be, the deployment fails for, in the words of whoever refuses it. */
@@ -372,13 +471,17 @@ function forgetOld(draft: Draft): void {
 	}
 }
 
-function isNeeded(draft: Draft, { id, status }: Build): boolean {
+function isNeeded(draft: Draft, build: Build): boolean {
+	const { id } = build;
+	const digests = imagesOf(build).map((image) => image.split("@")[1] ?? "?");
 	for (const deployment of draft.deployments.values()) {
 		if (deployment.build === id) return true;
-		if (status.digest !== "" && deployment.image.endsWith(status.digest)) return true;
+		const used = deployment.stack ? Object.values(deployment.stack.images) : [deployment.image];
+		if (used.some((image) => digests.some((digest) => image.endsWith(digest)))) return true;
 	}
-	if (status.digest === "") return false;
 	return [...draft.services.values()].some(({ spec, previous }) =>
-		[spec, previous?.spec].some((each) => each?.template.container.image.endsWith(status.digest)),
+		[spec, previous?.spec].some((each) =>
+			digests.some((digest) => each?.template.container.image.endsWith(digest)),
+		),
 	);
 }

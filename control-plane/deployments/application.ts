@@ -34,13 +34,27 @@ const address = text.superRefine((value, context) => {
 	if (complaint) context.addIssue({ code: "custom", message: complaint });
 });
 
-const recipe = z.strictObject({
-	context: path.default("."),
-	dockerfile: path.default("Dockerfile"),
-	target: text.default(""),
-	args: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), text).default({}),
-	secrets: z.array(text).max(100).default([]),
-});
+const recipe = z
+	.strictObject({
+		context: path.default("."),
+		dockerfile: path.default("Dockerfile"),
+		target: text.default(""),
+		args: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), text).default({}),
+		secrets: z.array(text).max(100).default([]),
+		compose: path.min(1, "name the file, or leave it out").optional(),
+	})
+	.superRefine(({ compose, context, dockerfile, target, args }, issues) => {
+		if (compose === undefined) return;
+		const said = Object.entries({
+			context: context !== ".",
+			dockerfile: dockerfile !== "Dockerfile",
+			target: target !== "",
+			args: Object.keys(args).length > 0,
+		}).find(([, isSaid]) => isSaid);
+		if (!said) return;
+		const message = `a compose file has a build section in each service for that: leave ${said[0]} out, or compose`;
+		issues.addIssue({ code: "custom", path: [said[0]], message });
+	});
 
 const environment = z.strictObject({
 	name: name.meta({ examples: ["production"] }),
@@ -50,6 +64,7 @@ const environment = z.strictObject({
 	create: z.record(z.string(), z.unknown()).nullable().default(null),
 	variables: z.record(z.string().regex(/^[^=\0]+$/), text).default({}),
 	before: z.array(text).max(100).default([]),
+	beforeService: text.optional(),
 	beforeTimeoutSeconds: seconds.default(600),
 	url: address.default(""),
 	previews: z
@@ -85,25 +100,30 @@ export const specSchema = z.strictObject({
 export type SpecDocument = z.input<typeof specSchema>;
 
 export function readSpec(asked: z.output<typeof specSchema>): ApplicationSpec {
-	const { buildCpus, buildMemoryBytes, buildTimeoutSeconds, environments, ...rest } = asked;
+	const { build, buildCpus, buildMemoryBytes, buildTimeoutSeconds, environments, ...rest } = asked;
+	const { compose, ...recipe } = build;
 	const names = environments.map((each) => each.name);
 	const twice = names.find((each, index) => names.indexOf(each) !== index);
 	if (twice !== undefined) throw invalid(`environments: two are named ${twice}`);
 	environments.forEach((each, index) => {
-		const complaint = each.previews && patternComplaint(each, environments);
+		const complaint =
+			(compose === undefined ? plainComplaint(each) : stackComplaint(each)) ??
+			(each.previews && patternComplaint(each, environments));
 		if (complaint) throw invalid(`environments.${index}.${complaint}`);
 	});
 	return {
 		...rest,
+		build: compose === undefined ? recipe : { ...recipe, compose },
 		buildLimits: { nanoCpus: Math.round(buildCpus * 1e9), memoryBytes: buildMemoryBytes, pids: 0 },
 		buildTimeoutMs: buildTimeoutSeconds * 1000,
 		environments: environments.map(
-			({ beforeTimeoutSeconds, create, service, previews, ...each }, index) => {
+			({ beforeTimeoutSeconds, beforeService, create, service, previews, ...each }, index) => {
 				const isPlain = each.name === "production" || previews !== null;
 				return {
 					...each,
 					service: service ?? (isPlain ? asked.name : `${asked.name}-${each.name}`),
 					create: create && readCreate(create, index),
+					...(beforeService !== undefined && { beforeService }),
 					beforeTimeoutMs: beforeTimeoutSeconds * 1000,
 					previews: previews && readPreviews(previews),
 				};
@@ -167,6 +187,30 @@ export function writeSpec(spec: ApplicationSpec): SpecDocument {
 			beforeTimeoutSeconds: beforeTimeoutMs / 1000,
 		})),
 	} as SpecDocument;
+}
+
+function plainComplaint({ beforeService }: AskedEnvironment): string | undefined {
+	if (beforeService === undefined) return undefined;
+	return "beforeService: it names a service of a compose file: leave it out, or give build.compose";
+}
+
+function stackComplaint(asked: AskedEnvironment): string | undefined {
+	const { before, beforeService, create, previews, service = "", variables } = asked;
+	if (previews) {
+		return "previews: a compose file publishes the same ports for each, so that there are none of it: leave them out";
+	}
+	if (create) {
+		return "create: the compose file says how its services are made: leave it out";
+	}
+	if (before.length > 0 && beforeService === undefined) {
+		return "beforeService: name the compose file's service with whose image before is run";
+	}
+	if (!/^([a-z0-9]([a-z0-9_-]{0,38}[a-z0-9])?)?$/i.test(service)) {
+		return "service: it is the stack's name: take up to 40 of a-z, 0-9, _ and -";
+	}
+	const strange = Object.keys(variables).find((each) => !/^[A-Za-z_][A-Za-z0-9_]*$/.test(each));
+	if (strange === undefined) return undefined;
+	return `variables: ${strange} can stand in no compose file: take letters, digits and _`;
 }
 
 /** In the words of the Engine API, which is what it is. */

@@ -1,6 +1,6 @@
 // Which builds there are to be, and on which nodes. Pure.
 
-import type { Application } from "../../model/application.ts";
+import type { Application, Environment } from "../../model/application.ts";
 import { type Build, type BuildStatus, type Recipe, unbuilt } from "../../model/build.ts";
 import type { Moment } from "../../model/change.ts";
 import type { Deployment } from "../../model/deployment.ts";
@@ -9,6 +9,7 @@ import { imageHost } from "../../model/image.ts";
 import { builderLabel } from "../../model/labels.ts";
 import { isToBeEmptied, type Node } from "../../model/node.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
+import type { StackOrder } from "../../model/stack.ts";
 import type { Draft } from "../manager/draft.ts";
 import { architectureOf } from "../manager/images.ts";
 import { same } from "../manager/same.ts";
@@ -21,8 +22,10 @@ export function buildFor(
 	draft: Draft,
 	{ nowMs, newId }: Moment,
 	{ id: application, spec }: Application,
-	{ commit, ref, preview }: Deployment,
+	environment: Environment,
+	{ commit, ref, cause, preview }: Deployment,
 ): Build {
+	const stack = orderFor(draft, spec.build, environment, cause);
 	const architecture = architectureFor(draft);
 	// Strangers wrote what reads them.
 	const recipe = preview?.isFork ? { ...spec.build, secrets: [] } : spec.build;
@@ -33,8 +36,10 @@ export function buildFor(
 			each.desired === "complete" &&
 			each.architecture === architecture &&
 			same(each.recipe, recipe) &&
+			same(each.stack ?? null, stack ?? null) &&
 			!isVoid(each.status) &&
-			(each.status.state !== "complete" || isImageKept(draft, imageOf(each))),
+			(each.status.state !== "complete" ||
+				imagesOf(each).every((image) => isImageKept(draft, image))),
 	);
 	if (known) return known;
 	return {
@@ -45,7 +50,8 @@ export function buildFor(
 		ref,
 		recipe,
 		architecture,
-		image: `${imageHost}/${spec.name}:${tagOf(commit, recipe, draft)}`,
+		image: `${imageHost}/${spec.name}:${tagOf({ commit, recipe, stack }, draft)}`,
+		...(stack && { stack }),
 		desired: "complete",
 		limits: spec.buildLimits,
 		timeoutMs: spec.buildTimeoutMs,
@@ -59,11 +65,16 @@ const isVoid = ({ state }: BuildStatus) =>
 	state === "failed" || state === "cancelled" || state === "lost";
 
 /** The commit; with a number behind it where another recipe made another image of it. */
-function tagOf(commit: string, recipe: Recipe, snapshot: Snapshot): string {
+function tagOf(
+	{ commit, recipe, stack }: Pick<Build, "commit" | "recipe"> & { stack: StackOrder | undefined },
+	snapshot: Snapshot,
+): string {
 	const others = [...snapshot.builds.values()].filter(
 		(each) => each.commit === commit && each.status.state === "complete",
 	);
-	const count = others.filter((each) => !same(each.recipe, recipe)).length;
+	const count = others.filter(
+		(each) => !same(each.recipe, recipe) || !same(each.stack ?? null, stack ?? null),
+	).length;
 	return count === 0 ? commit.slice(0, shortCommit) : `${commit.slice(0, shortCommit)}-${count}`;
 }
 
@@ -78,6 +89,24 @@ function architectureFor({ nodes }: Snapshot): string {
 
 /** With its digest, of one that is complete. */
 export const imageOf = ({ image, status }: Build) => `${image}@${status.digest}`;
+
+/** A compose file's are several. None while it is not complete. */
+export function imagesOf(build: Build): readonly string[] {
+	if (build.stack) return Object.values(build.made?.images ?? {});
+	return build.status.digest === "" ? [] : [imageOf(build)];
+}
+
+/** How a compose file is read for this environment; where another's deployment is promoted, with its images. */
+function orderFor(
+	{ deployments }: Snapshot,
+	{ compose }: Recipe,
+	{ service: name, variables }: Environment,
+	cause: Deployment["cause"],
+): StackOrder | undefined {
+	if (!compose) return undefined;
+	const from = cause.kind === "promotion" ? deployments.get(cause.from) : undefined;
+	return { name, variables, ...(from?.stack && { images: from.stack.images }) };
+}
 
 /** Whether anybody can get it now. An image of a registry outside is that registry's matter. */
 export function isImageKept(snapshot: Snapshot, image: string): boolean {
@@ -142,6 +171,7 @@ function buildersFor(snapshot: Snapshot, { architecture, recipe }: Build): reado
 			!isToBeEmptied(node) &&
 			node.description.diskFull !== true &&
 			node.description.builder !== undefined &&
+			(!recipe.compose || node.description.builder.compose === true) &&
 			(recipe.secrets.length === 0 || node.description.builder.builder === "buildkit") &&
 			architectureOf(node.description) === architecture &&
 			node.spec.labels[builderLabel] !== "no",
@@ -161,6 +191,9 @@ function whyNone(snapshot: Snapshot, { architecture, recipe }: Build): string {
 	}
 	if (nodes.every(({ description }) => description.builder === undefined)) {
 		return "no node can build: install git on one (apt-get install git), or run its install line again with --builder";
+	}
+	if (recipe.compose && !nodes.some(({ description }) => description.builder?.compose)) {
+		return "no node reads compose files yet: their agents are of an older version, and update themselves";
 	}
 	const secrets =
 		recipe.secrets.length > 0 ? ", with BuildKit since the build uses secrets (docker-buildx)" : "";

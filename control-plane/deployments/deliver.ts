@@ -164,7 +164,7 @@ export function newDeployment(
 	{ id, secretNames }: Pick<Application, "id" | "secretNames">,
 	words: Pick<Deployment, "environment" | "number" | "commit" | "ref" | "message" | "author"> & {
 		readonly cause: Cause;
-	} & Partial<Pick<Deployment, "image" | "made" | "preview">>,
+	} & Partial<Pick<Deployment, "image" | "made" | "stack" | "preview">>,
 ): Deployment {
 	return {
 		id: newId() as DeploymentId,

@@ -12,6 +12,7 @@ import { deployedDocument, jobDocument } from "../engine/convert/deployed.ts";
 import type { ServiceDocument } from "../engine/convert/document.ts";
 import { fromEngine } from "../engine/convert/service.ts";
 import { around, createService, putSpec } from "../engine/services.ts";
+import { same } from "../manager/same.ts";
 
 export interface Made {
 	/** The service that is there. */
@@ -64,7 +65,7 @@ function documentOf(
 }
 
 /** So that `docker service ls --filter` finds them. */
-const labelsOf = ({ spec }: Application, { name }: Environment) => ({
+export const labelsOf = ({ spec }: Application, { name }: Environment) => ({
 	"skein.application": spec.name,
 	"skein.environment": name,
 });
@@ -81,10 +82,20 @@ function read(
 }
 
 /** The registry's, as the service has it; what was built here is in none. */
-function withLogin(spec: ServiceSpec, known: Service | undefined): ServiceSpec {
+export function withLogin(spec: ServiceSpec, known: Service | undefined): ServiceSpec {
 	const isOurs = spec.template.container.image.startsWith(`${imageHost}/`);
 	const login = isOurs ? undefined : known?.spec.registryAuth;
 	return login === undefined ? spec : { ...spec, registryAuth: login };
+}
+
+/** What stands still half-way is not what it says. */
+export function isUnchanged(
+	known: Service,
+	{ spec, document }: Pick<Service, "spec" | "document">,
+): boolean {
+	const { state } = known.updateStatus ?? {};
+	const isWhole = state === undefined || state === "completed" || state === "rollback_completed";
+	return isWhole && same(known.spec, spec) && same(known.document, document);
 }
 
 export function changeService(

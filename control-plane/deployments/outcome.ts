@@ -1,20 +1,47 @@
 // What has become of the service that a deployment changed.
 
 import type { Moment } from "../../model/change.ts";
-import type { Deployment, DeploymentOutcome } from "../../model/deployment.ts";
+import type { DeploymentOutcome } from "../../model/deployment.ts";
 import type { Evidence, Outcome, RolloutFailure } from "../../model/rollout.ts";
-import type { Service } from "../../model/service.ts";
+import { isJob, type Service } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { isMeantToRun } from "../../model/task.ts";
 import { isUp, meantToRun, slotsOf } from "../manager/orchestrator/slot.ts";
 
-export type Found =
-	| { readonly outcome: null; readonly untilMs: number | null }
-	| {
-			readonly outcome: DeploymentOutcome;
-			readonly reason: string;
-			readonly evidence: Evidence | null;
-	  };
+export interface Ended {
+	readonly outcome: DeploymentOutcome;
+	readonly reason: string;
+	readonly evidence: Evidence | null;
+}
+
+export type Found = { readonly outcome: null; readonly untilMs: number | null } | Ended;
+
+/** What a deployment made of the service, and since when it rolls. */
+export interface Rolling {
+	readonly template: number;
+	readonly sinceMs: number;
+}
+
+export function outcomeOf(
+	snapshot: Snapshot,
+	moment: Moment,
+	service: Service,
+	rolling: Rolling,
+): Found {
+	return (
+		runOf(service) ??
+		rolloutOf(snapshot, moment, service, rolling) ??
+		firstTasksOf(snapshot, moment, service, rolling)
+	);
+}
+
+/** A job's is its run. */
+function runOf({ spec, job }: Service): Found | undefined {
+	if (!isJob(spec.mode)) return undefined;
+	if (job?.state === "complete") return { outcome: "succeeded", reason: "", evidence: null };
+	if (job?.state !== "failed") return { outcome: null, untilMs: null };
+	return { outcome: "failed", reason: `rollout: ${spec.name}: the job failed`, evidence: null };
+}
 
 const outcomes: Readonly<Record<Outcome, DeploymentOutcome>> = {
 	succeeded: "succeeded",
@@ -28,15 +55,14 @@ const outcomes: Readonly<Record<Outcome, DeploymentOutcome>> = {
 const longestMs = 600_000;
 
 /** By the service's own rollout; undefined where none carries it. */
-export function rolloutOf(
+function rolloutOf(
 	snapshot: Snapshot,
 	{ nowMs }: Moment,
 	service: Service,
-	deployment: Deployment,
+	{ template, sinceMs }: Rolling,
 ): Found | undefined {
-	const sinceMs = startOf(deployment);
 	const rollout = service.rollouts?.find(
-		({ to, startedMs }) => to.templateVersion === deployment.template && startedMs >= sinceMs,
+		({ to, startedMs }) => to.templateVersion === template && startedMs >= sinceMs,
 	);
 	if (!rollout) return undefined;
 	if (rollout.outcome === null) {
@@ -67,20 +93,17 @@ function tellOf({ spec }: Service, { slot, error, exitCode }: RolloutFailure): s
 	return `${what}: ${error || `exit code ${exitCode}`}`;
 }
 
-const startOf = ({ times }: Deployment) =>
-	times.findLast(([phase]) => phase === "rolling")?.[1] ?? 0;
-
 /** A service's first tasks are no rollout: they come up, or fail again and again. */
 const mostFailures = 3;
 
-export function firstTasksOf(
+function firstTasksOf(
 	snapshot: Snapshot,
 	{ nowMs }: Moment,
 	service: Service,
-	deployment: Deployment,
+	{ template, sinceMs: startedMs }: Rolling,
 ): Found {
 	const tasks = [...snapshot.tasksOfService(service.id).values()].filter(
-		({ templateVersion }) => templateVersion === deployment.template,
+		({ templateVersion }) => templateVersion === template,
 	);
 	const slots = slotsOf(service, tasks)
 		.map(meantToRun)
@@ -95,7 +118,7 @@ export function firstTasksOf(
 		if (untilMs > nowMs) return { outcome: null, untilMs };
 		return { outcome: "succeeded", reason: "", evidence: null };
 	}
-	const untilMs = startOf(deployment) + longestMs;
+	const untilMs = startedMs + longestMs;
 	const failed = tasks
 		.filter(({ status }) => status.state === "failed" || status.state === "rejected")
 		.toSorted((a, b) => b.status.sinceMs - a.status.sinceMs);

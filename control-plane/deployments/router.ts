@@ -348,12 +348,13 @@ async function deploy(
 		const source = deploymentsOf(snapshot, application).find((each) => each.number === from);
 		const field = rollback === undefined ? "promote" : "rollback";
 		if (!source) throw notFound(`${field}: there is no deployment #${from}`);
-		if (source.image === "") {
+		if (source.image === "" && !source.stack) {
 			throw invalid(`${field}: deployment #${from} has no image: it was never built`);
 		}
-		const { commit, ref: of, message, author, image } = source;
+		const { commit, ref: of, message, author, image, stack } = source;
 		if (field === "promote") {
 			const cause = { kind: "promotion", from: source.id, actor } as const;
+			// A compose file is read anew, with this environment's variables; its images are there.
 			const said = { commit, ref: of, message, author, image, cause };
 			return put(newDeployment(moment, application, { ...words, ...said }));
 		}
@@ -362,13 +363,14 @@ async function deploy(
 				`rollback: deployment #${from} was one of ${source.environment}: promote it, or name that environment`,
 			);
 		}
-		if (!source.made) {
+		if (!source.made && !source.services) {
 			throw invalid(
 				`rollback: deployment #${from} changed nothing: there is nothing to go back to`,
 			);
 		}
 		const cause = { kind: "rollback", to: source.id, actor } as const;
-		const said = { commit, ref: of, message, author, image, made: source.made, cause };
+		const made = stack ? { stack } : { image, made: source.made };
+		const said = { commit, ref: of, message, author, ...made, cause };
 		return put(newDeployment(moment, application, { ...words, ...said }));
 	});
 	return result;

@@ -4,7 +4,9 @@ import type { Application, Environment } from "../../model/application.ts";
 import type { Deployment } from "../../model/deployment.ts";
 import { messageOf } from "../../model/errors.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
+import type { Stack } from "../../model/stack.ts";
 import type { Delivery } from "../cluster.ts";
+import type { ServiceDocument } from "../engine/convert/document.ts";
 import { whereOf } from "../forges/where.ts";
 import type { Reach } from "../webhooks/reach.ts";
 import { writeSpec } from "./application.ts";
@@ -87,6 +89,7 @@ export function showDeployment(deployment: Deployment, snapshot: Snapshot) {
 		lines: deployment.evidence?.lines ?? [],
 		image,
 		told: deployment.told ? { said: deployment.told.said, error: deployment.told.error } : null,
+		...(deployment.stack && { services: showServices(deployment, deployment.stack) }),
 		build: build
 			? {
 					id: build.id,
@@ -101,13 +104,31 @@ export function showDeployment(deployment: Deployment, snapshot: Snapshot) {
 }
 
 /** What keeps it, while it is under way. */
-function waitsFor({ phase, build, service }: Deployment, snapshot: Snapshot): string {
+function waitsFor(
+	{ phase, build, service, services = [] }: Deployment,
+	snapshot: Snapshot,
+): string {
 	if (phase === "building" && build !== null) {
 		const status = snapshot.builds.get(build)?.status;
 		return status?.state === "waiting" ? status.error : "";
 	}
-	const rolling = phase === "rolling" && service !== null && snapshot.services.get(service);
-	return rolling ? waitingFor(snapshot, rolling) : "";
+	if (phase !== "rolling") return "";
+	const rolling = services.filter(({ outcome }) => outcome === null).map((each) => each.service);
+	for (const id of service === null ? rolling : [service]) {
+		const known = snapshot.services.get(id);
+		const waits = known && waitingFor(snapshot, known);
+		if (waits) return service === null ? `${known.spec.name}: ${waits}` : waits;
+	}
+	return "";
+}
+
+/** A stack's, and how far each is. */
+function showServices({ services = [] }: Deployment, stack: Stack) {
+	return (stack.services as readonly ServiceDocument[]).map(({ Name: name, TaskTemplate }) => ({
+		name,
+		image: TaskTemplate?.ContainerSpec?.Image ?? "",
+		outcome: services.find((each) => each.name === name)?.outcome ?? null,
+	}));
 }
 
 const shownTime = ([what, ms]: readonly [string, number]) => ({

@@ -54,12 +54,16 @@ const labelOf = (name: string) =>
 		.slice(0, 40)
 		.replaceAll(/^-+|-+$/g, "");
 
-/** The first that its service publishes. */
-function portOf({ snapshot, environment }: From): string {
-	const service = [...snapshot.services.values()].find(
-		({ spec, removing }) => spec.name === environment.service && !removing,
-	);
-	const ports = service?.ports ?? [];
+/** The first that its service publishes; of a compose file, any of its services. */
+function portOf({ snapshot, environment, deployment }: From): string {
+	const rolled = new Set(deployment.services?.map(({ service }) => service));
+	const ports = [...snapshot.services.values()]
+		.filter(({ removing }) => !removing)
+		.filter(({ id, spec }) =>
+			deployment.stack ? rolled.has(id) : spec.name === environment.service,
+		)
+		.toSorted((a, b) => (a.spec.name < b.spec.name ? -1 : 1))
+		.flatMap((service) => service.ports);
 	const [first] = ports.map(({ published }) => published).filter((port) => port > 0);
 	return first === undefined ? "" : String(first);
 }

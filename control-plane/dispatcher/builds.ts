@@ -6,6 +6,7 @@ import { notFound } from "../../model/errors.ts";
 import type { BuildId, NodeId } from "../../model/id.ts";
 import type { ClusterDoor } from "../cluster.ts";
 import { readSecrets, secretsFor } from "../deployments/secrets.ts";
+import { takeStack } from "../deployments/takestack.ts";
 
 export const buildSchema = z.object({ build: z.string().max(64) });
 
@@ -28,6 +29,18 @@ export async function keepBuildLog(
 ): Promise<void> {
 	const build = await buildOf(door, node, id);
 	await door.inbox.keepLog(build.id, text.slice(-longestLogBytes));
+}
+
+/** Before the build is complete. Told again, it is kept again, with no new contents. */
+export async function keepBuildStack(
+	door: ClusterDoor,
+	node: NodeId,
+	id: string,
+	text: string,
+): Promise<void> {
+	const build = await buildOf(door, node, id);
+	if (hasEnded(build.status.state)) throw gone();
+	await takeStack(door, build, text);
 }
 
 async function buildOf(door: ClusterDoor, node: NodeId, id: string): Promise<Build> {

@@ -10,7 +10,7 @@ import { joinSchema, reportSchema } from "../../model/report.ts";
 import type { AgentsDoor } from "../cluster.ts";
 import type { Directory } from "../store/directory.ts";
 import { holdPoll } from "./assignments.ts";
-import { buildSchema, buildSecretsFor, keepBuildLog } from "./builds.ts";
+import { buildSchema, buildSecretsFor, keepBuildLog, keepBuildStack } from "./builds.ts";
 import { contentsFor, contentsSchema } from "./contents.ts";
 import { credentialsFor, credentialsSchema } from "./credentials.ts";
 import {
@@ -147,6 +147,13 @@ export function agentsRouter(): Hono<AgentsEnv> {
 	router.post("/build-log", async (c) => {
 		const { door, node } = await admitted(c.get("agents"), c.req.raw);
 		await keepBuildLog(door, node, c.req.query("build") ?? "", await boundedText(c.req.raw));
+		return c.body(null, 204);
+	});
+
+	router.post("/build-stack", async (c) => {
+		const { door, node } = await admitted(c.get("agents"), c.req.raw);
+		const text = await boundedText(c.req.raw);
+		await keepBuildStack(door, node, c.req.query("build") ?? "", text);
 		return c.body(null, 204);
 	});
 

@@ -100,7 +100,14 @@ function buildsFor({ unsettled }: Snapshot, node: NodeId): Pick<Assignment, "bui
 	const mine = [...unsettled.builds.values()].filter((build) => build.node === node);
 	if (mine.length === 0) return {};
 	const told = mine.map(
-		({ application: _a, node: _n, createdMs: _c, status: _s, ...build }): BuildAssignment => build,
+		({
+			application: _a,
+			node: _n,
+			createdMs: _c,
+			made: _m,
+			status: _s,
+			...build
+		}): BuildAssignment => build,
 	);
 	return { builds: told.sort((a, b) => compareText(a.id, b.id)) };
 }

@@ -1,8 +1,8 @@
 // Which versions of secrets and configs are still needed: a rollback, and a task that starts again, find the very
 // content they had.
 //
-// A version is kept while a service's spec, the spec it can be rolled back to, or any template that is kept names it;
-// the newest always. Contents themselves never come by here: the store drops them with their version.
+// A version is kept while a service's spec, the spec it can be rolled back to, any template that is kept, or a stack that
+// was deployed or is about to be names it; the newest always. Contents themselves never come by here: the store drops them with their version.
 
 import { contentKey, filesOf, type Material } from "../../model/material.ts";
 import type { ServiceSpec } from "../../model/service.ts";
@@ -37,6 +37,12 @@ function namedContents(snapshot: Snapshot): Set<string> {
 		];
 		for (const file of templates.flatMap(filesOf)) named.add(contentKey(file));
 	}
+	const { deployments, builds } = snapshot;
+	const stacks = [
+		...[...deployments.values()].map(({ stack }) => stack),
+		...[...builds.values()].map(({ made }) => made),
+	];
+	for (const file of stacks.flatMap((stack) => stack?.files ?? [])) named.add(contentKey(file));
 	return named;
 }
 

@@ -32,18 +32,35 @@ interface Kept {
 }
 
 export function keptImages(snapshot: Snapshot): readonly Kept[] {
-	const complete = [...snapshot.builds.values()].filter(
-		({ status, image }) => status.state === "complete" && image.startsWith(`${imageHost}/`),
-	);
-	if (complete.length === 0) return [];
-	const byDigest = new Map(complete.map((build) => [build.status.digest, build]));
+	const made = [...snapshot.builds.values()].flatMap(madeBy);
+	if (made.length === 0) return [];
+	const byDigest = new Map(made.map((each) => [each.digest, each]));
 	const nodes = [...snapshot.nodes.values()].sort((a, b) => a.index - b.index);
 	return [...byDigest.values()]
-		.map((build) => keptOf(build, nodes))
+		.map((each) => keptOf(each, nodes))
 		.sort((a, b) => compareText(a.digest, b.digest));
 }
 
-function keptOf({ image, node: builder, status: { digest } }: Build, nodes: readonly Node[]): Kept {
+interface MadeImage {
+	/** Without its digest. */
+	readonly image: string;
+	readonly digest: string;
+	readonly builder: NodeId | null;
+}
+
+/** One, or those of a compose file. */
+function madeBy({ image, made, node: builder, status }: Build): readonly MadeImage[] {
+	if (status.state !== "complete" || !image.startsWith(`${imageHost}/`)) return [];
+	if (made) {
+		return Object.values(made.images).map((each) => {
+			const [name = "", digest = ""] = each.split("@");
+			return { image: name, digest, builder };
+		});
+	}
+	return [{ image, digest: status.digest, builder }];
+}
+
+function keptOf({ image, digest, builder }: MadeImage, nodes: readonly Node[]): Kept {
 	const isUp = (node: Node) => node.status.state === "ready";
 	const holders = nodes.filter((node) => isUp(node) && node.images.includes(digest));
 	const has = new Set(holders);

@@ -29,6 +29,11 @@ const cause = z.object({
 	from: z.string().optional().describe("of a promotion: the deployment's id"),
 });
 
+const outcome = z
+	.enum(["succeeded", "failed", "rolled back", "superseded", "cancelled", "unchanged"])
+	.nullable()
+	.describe("null while it is under way");
+
 const deployment = z
 	.object({
 		id: z.string(),
@@ -40,13 +45,14 @@ const deployment = z
 		message: z.string(),
 		author: z.string(),
 		phase: z.enum(phases),
-		outcome: z
-			.enum(["succeeded", "failed", "rolled back", "superseded", "cancelled", "unchanged"])
-			.nullable()
-			.describe("null while it is under way"),
+		outcome,
 		reason: z.string().describe("why it ended so, or what it waits for"),
 		lines: z.array(z.string()).describe("the last of the step that failed"),
-		image: z.string().describe("with its digest, once it is known"),
+		image: z.string().describe("with its digest, once it is known; empty of a compose file"),
+		services: z
+			.array(z.object({ name: z.string(), image: z.string(), outcome }))
+			.optional()
+			.describe("of a compose file, once it is built"),
 		told: z
 			.object({ said: z.string().nullable(), error: z.string() })
 			.nullable()

@@ -5,6 +5,7 @@ import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { unbuilt } from "../../model/build.ts";
+import type { BuildId } from "../../model/id.ts";
 import { holdToDocument } from "../contract/openapi.ts";
 import { type StandIn, startForge } from "../forge.ts";
 import { type Runtime, runtimes } from "../runtimes.ts";
@@ -41,7 +42,7 @@ for (const { name, there, start } of runtimes) {
 			forge = startForge("github", { token: "forge-token-1", project: "shop/told" });
 			at = await start({ SKEIN_INSECURE_FORGES: forge.host, SKEIN_URL: "https://skein.example" });
 			const { json } = await call("GET", "/swarm");
-			const builder = { git: "2.39.5", builder: "buildkit" } as const;
+			const builder = { git: "2.39.5", builder: "buildkit", compose: true } as const;
 			agent = await joinAgent(at.url, json.JoinTokens.Worker, describeMachine(1, { builder }));
 		}, 60_000);
 		afterAll(async () => {
@@ -102,6 +103,23 @@ for (const { name, there, start } of runtimes) {
 				"environments: two are named production",
 			],
 			[{ environments: [{ name: "production", create: { Mode: 7 } }] }, "environments.0.create: "],
+			[{ build: { compose: "../compose.yaml" } }, "spec.build.compose: must lie in the repository"],
+			[{ build: { compose: "c.yaml", target: "web" } }, "spec.build.target: a compose file has"],
+			[
+				{
+					build: { compose: "c.yaml" },
+					environments: [{ name: "production", before: ["migrate"] }],
+				},
+				"environments.0.beforeService: name the compose file's service",
+			],
+			[
+				{ environments: [{ name: "production", beforeService: "web" }] },
+				"environments.0.beforeService: it names a service of a compose file",
+			],
+			[
+				{ build: { compose: "c.yaml" }, environments: [{ name: "production", create: { a: 1 } }] },
+				"environments.0.create: the compose file says",
+			],
 		])("what is wrong with %j is named", async (words, message) => {
 			const refused = await call("POST", "/api/applications", {
 				spec: {
@@ -235,6 +253,121 @@ for (const { name, there, start } of runtimes) {
 			]);
 			const removed = await call("DELETE", "/api/applications/web");
 			expect([removed.status, removed.json.message]).toEqual([409, expect.stringContaining("#1")]);
+		});
+
+		describe("of a compose file", () => {
+			const image = `skein.local/shop/web:1@${digest}`;
+			const labels = { "com.docker.stack.namespace": "shop" };
+			const container = {
+				Image: image,
+				Configs: [
+					{ ConfigName: "shop_site", File: { Name: "/site", UID: "0", GID: "0", Mode: 292 } },
+				],
+				Secrets: [{ SecretName: "shop_key", File: { Name: "key", UID: "0", GID: "0", Mode: 256 } }],
+			};
+			const stack = {
+				networks: [{ Name: "shop_back", Driver: "overlay", Labels: labels }],
+				secrets: [{ Name: "shop_key", Labels: labels, Data: btoa("key-word-1") }],
+				configs: [{ Name: "shop_site", Labels: labels, Data: btoa("first") }],
+				services: [
+					{
+						Name: "shop_web",
+						Labels: labels,
+						TaskTemplate: { ContainerSpec: container, Networks: [{ Target: "shop_back" }] },
+					},
+				],
+				images: { web: image },
+			};
+			const deploy = async (letter: string) => {
+				const asked = { ref: letter.repeat(40) };
+				const made = await call("POST", "/api/applications/shop/deployments", asked);
+				expect(made.status, made.text).toBe(201);
+				let build: { id: string } | undefined;
+				await soon(async () => {
+					const told = (await agent.poll()).assignment?.builds ?? [];
+					build = told.find(({ commit }) => commit === asked.ref);
+					return build !== undefined;
+				});
+				const id = build?.id ?? "";
+				return {
+					build,
+					tell: (told: object) =>
+						agent.ask(`/build-stack?build=${id}`, { method: "POST", body: JSON.stringify(told) }),
+					complete: async () => {
+						const status = { ...unbuilt, state: "complete", observed: 3 } as const;
+						await agent.report({ builds: [{ id: id as BuildId, status }], images: [digest] });
+					},
+				};
+			};
+			const shown = async () => (await call("GET", "/api/applications/shop/deployments")).json[0];
+
+			test("what its node says the file came to is checked, and is the stack", async () => {
+				const spec = {
+					name: "shop",
+					repository: "https://git.example/shop.git",
+					build: { compose: "compose.yaml" },
+					environments: [{ name: "production", variables: { STAGE: "production" } }],
+				};
+				const made = await call("POST", "/api/applications", { spec });
+				expect(made.status, made.text).toBe(201);
+				const { build, tell, complete } = await deploy("a");
+				expect(build).toMatchObject({
+					recipe: { compose: "compose.yaml" },
+					stack: { name: "shop", variables: { STAGE: "production" } },
+				});
+				const wrong: [object, string][] = [
+					[{ ...stack, services: [] }, "compose: services: there are none"],
+					[
+						{ ...stack, configs: [{ Name: "other", Data: "" }] },
+						"compose: config other: it is none of the stack shop",
+					],
+					[
+						{ ...stack, networks: [{ ...stack.networks[0], Driver: "bridge" }] },
+						"compose: network shop_back: a network of driver",
+					],
+					[
+						{ ...stack, services: [{ ...stack.services[0], Name: "web" }] },
+						"compose: service web: its name begins with shop_",
+					],
+					[{ ...stack, images: { web: "nginx" } }, "compose: images.web: no image of this cluster"],
+				];
+				for (const [told, message] of wrong) {
+					const refused = await tell(told);
+					expect(refused.status).toBe(400);
+					expect(((await refused.json()) as { message: string }).message).toStartWith(message);
+				}
+				const told = await tell(stack);
+				expect([told.status, await told.text()]).toEqual([204, ""]);
+				await complete();
+				await soon(async () => (await shown()).phase === "rolling");
+				const { json } = await call("GET", "/services/shop_web");
+				expect(json.Spec.TaskTemplate.ContainerSpec.Image).toBe(image);
+				expect(json.Spec.Labels).toMatchObject({ ...labels, "skein.application": "shop" });
+				expect((await call("GET", "/networks/shop_back")).json.Driver).toBe("overlay");
+				expect((await call("GET", "/configs/shop_site")).json.Spec.Data).toBe(btoa("first"));
+				expect((await call("GET", "/secrets/shop_key")).text).not.toContain(btoa("key-word-1"));
+				expect((await shown()).services).toEqual([{ name: "shop_web", image, outcome: null }]);
+			}, 30_000);
+
+			test("contents that change are another version; those that do not are none; nobody else's are taken", async () => {
+				const before = (await call("GET", "/secrets/shop_key")).json.Version.Index;
+				const { tell, complete } = await deploy("b");
+				const configs = [{ ...stack.configs[0], Data: btoa("second") }];
+				expect((await tell({ ...stack, configs })).status).toBe(204);
+				expect((await tell({ ...stack, configs })).status).toBe(204);
+				const { json } = await call("GET", "/configs/shop_site");
+				expect([json.Version.Index, json.Spec.Data]).toEqual([2, btoa("second")]);
+				expect((await call("GET", "/secrets/shop_key")).json.Version.Index).toBe(before);
+				await call("POST", "/secrets/create", { Name: "shop_mine", Data: btoa("mine") });
+				const secrets = [{ Name: "shop_mine", Labels: labels, Data: btoa("yours") }];
+				const refused = await tell({ ...stack, secrets });
+				expect(refused.status).toBe(400);
+				expect(((await refused.json()) as { message: string }).message).toContain(
+					"secret shop_mine is there already, and none of the stack shop",
+				);
+				// Nobody waits for its node.
+				await complete();
+			}, 30_000);
 		});
 
 		const told = {

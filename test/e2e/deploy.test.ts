@@ -33,6 +33,7 @@ interface Deployment {
 	readonly outcome: string | null;
 	readonly reason: string;
 	readonly lines: readonly string[];
+	readonly services?: readonly { readonly name: string; readonly image: string }[];
 	readonly build: { readonly node: string } | null;
 	readonly times: readonly { readonly phase: string; readonly at: string }[];
 }
@@ -64,10 +65,11 @@ describe.skipIf(Boolean(reason))("a push", () => {
 			env: { ...cluster.cli.env },
 			timeoutMs: 120_000,
 		});
-	const deployments = () => api<readonly Deployment[]>("/applications/web/deployments");
+	const deployments = (of = "web") => api<readonly Deployment[]>(`/applications/${of}/deployments`);
 	const last = async (): Promise<Deployment | undefined> => (await deployments())[0];
-	const gitIn = (...args: string[]) =>
-		cluster.lab.client.must(["git", "-C", work, ...args], {
+	const gitIn = (...args: string[]) => gitAt(work, ...args);
+	const gitAt = (dir: string, ...args: string[]) =>
+		cluster.lab.client.must(["git", "-C", dir, ...args], {
 			env: {
 				HOME: cluster.lab.dir,
 				GIT_AUTHOR_NAME: "Ann",
@@ -77,6 +79,23 @@ describe.skipIf(Boolean(reason))("a push", () => {
 			},
 		});
 
+	/** A bare repository with our hook, which has yet to be told whom to tell. */
+	async function serve(bare: string): Promise<void> {
+		await mustRun(["git", "init", "-q", "--bare", "-b", "main", bare]);
+		await mustRun(["git", "-C", bare, "config", "http.receivepack", "true"]);
+		await cp(join(root, "control-plane/webhooks/hook.sh"), join(bare, "hooks/post-receive"));
+		await mustRun(["chmod", "755", join(bare, "hooks/post-receive")]);
+	}
+	/** As the command line says where an application's webhook is, and what its secret. */
+	async function hookUp(bare: string, said: string) {
+		const address = /address +(\S+)/.exec(said)?.[1] ?? "";
+		const secret = /secret +(\S+)/.exec(said)?.[1] ?? "";
+		const config = ["git", "-C", bare, "config"];
+		const there = `http://192.168.77.254:8787${new URL(address).pathname}`;
+		await mustRun([...config, "skein.webhook", there]);
+		await mustRun([...config, "skein.secret", secret]);
+		return { webhook: address, secret };
+	}
 	/** Commits and pushes; gives the commit. */
 	async function push(files: Readonly<Record<string, string>>, branch = "main"): Promise<string> {
 		for (const [name, text] of Object.entries(files)) await writeFile(join(work, name), text);
@@ -85,12 +104,12 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		await gitIn("push", "-q", "origin", `HEAD:${branch}`);
 		return (await gitIn("rev-parse", "HEAD")).trim();
 	}
-	async function ended(commit: string): Promise<Deployment> {
+	async function ended(commit: string, of = "web"): Promise<Deployment> {
 		let found: Deployment | undefined;
 		await until(
 			`${commit.slice(0, 7)} is deployed`,
 			async () => {
-				found = (await deployments()).find((each) => each.commit === commit);
+				found = (await deployments(of)).find((each) => each.commit === commit);
 				return found !== undefined && found.outcome !== null;
 			},
 			170_000,
@@ -100,10 +119,11 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		if (!found) throw new Error("it was not deployed");
 		return found;
 	}
-	const urls = () => cluster.lab.nodes.map(({ address }) => `http://${address}:8095/`);
-	const pages = () =>
+	const urls = (port = 8095) =>
+		cluster.lab.nodes.map(({ address }) => `http://${address}:${port}/`);
+	const pages = (port?: number) =>
 		Promise.all(
-			urls().map(async (url) =>
+			urls(port).map(async (url) =>
 				(await cluster.lab.client.exec(["curl", "-sS", "-m", "10", url])).stdout.trim(),
 			),
 		);
@@ -117,13 +137,7 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		const served = join(lab.dir, "git");
 		work = join(lab.dir, "work");
 		await mkdir(served);
-		await mustRun(["git", "init", "-q", "--bare", "-b", "main", join(served, "web.git")]);
-		await mustRun(["git", "-C", join(served, "web.git"), "config", "http.receivepack", "true"]);
-		await cp(
-			join(root, "control-plane/webhooks/hook.sh"),
-			join(served, "web.git/hooks/post-receive"),
-		);
-		await mustRun(["chmod", "755", join(served, "web.git/hooks/post-receive")]);
+		await serve(join(served, "web.git"));
 		lab.client.spawn([process.execPath, join(import.meta.dir, "git-server.ts"), git, served]);
 		const standIn = join(root, "test/forge.ts");
 		lab.client.spawn([process.execPath, standIn, forge, "github", "forge-token", "shop/web"]);
@@ -171,19 +185,7 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		);
 		const made = await skein(["app", "create", "--file", file]);
 		expect(`${made.code} ${made.stderr}`).toBe("0 ");
-		webhook = /address +(\S+)/.exec(made.stdout)?.[1] ?? "";
-		secret = /secret +(\S+)/.exec(made.stdout)?.[1] ?? "";
-		const bare = join(cluster.lab.dir, "git/web.git");
-		const { pathname } = new URL(webhook);
-		await mustRun([
-			"git",
-			"-C",
-			bare,
-			"config",
-			"skein.webhook",
-			`http://192.168.77.254:8787${pathname}`,
-		]);
-		await mustRun(["git", "-C", bare, "config", "skein.secret", secret]);
+		({ webhook, secret } = await hookUp(join(cluster.lab.dir, "git/web.git"), made.stdout));
 		expect((await skein(["app", "ls"])).stdout).toContain("web");
 	}, 60_000);
 
@@ -333,6 +335,127 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		});
 		await gitIn("checkout", "-q", "main");
 	}, 240_000);
+	describe("of a compose file", () => {
+		let shop = "";
+		async function deployed(files: Readonly<Record<string, string>>): Promise<Deployment> {
+			for (const [name, text] of Object.entries(files)) await writeFile(join(shop, name), text);
+			await gitAt(shop, "add", "-A");
+			await gitAt(shop, "commit", "-q", "-m", "change");
+			await gitAt(shop, "push", "-q", "origin", "HEAD:main");
+			return ended((await gitAt(shop, "rev-parse", "HEAD")).trim(), "shop");
+		}
+		const running = async () =>
+			(await cluster.docker("stack services shop --format '{{.Name}} {{.Replicas}}'"))
+				.trim()
+				.split("\n")
+				.sort();
+
+		const compose = (more = "") => `
+services:
+  web:
+    build: { context: web, args: { GREETING: "\${GREETING}" } }
+    ports: ["8096:80"]
+    networks: [back]
+    configs: [{ source: site, target: /www/site, mode: 0444 }]
+    deploy: { replicas: 2, update_config: &once { failure_action: rollback, monitor: 500ms, parallelism: 0 } }
+  api:
+    build: ./api
+    ports: ["8097:80"]
+    networks: [back]
+    restart: always
+    deploy: { update_config: *once }${more}
+networks:
+  back:
+configs:
+  site: { file: ./site }
+`;
+		const page = (text: string) => `FROM lab/busybox:1
+ARG GREETING=api
+RUN mkdir -p /www && echo "$GREETING ${text}" >/www/index.html
+HEALTHCHECK --interval=1s --retries=3 CMD grep -vq sick /www/index.html
+STOPSIGNAL SIGKILL
+CMD ["httpd", "-f", "-p", "80", "-h", "/www"]
+`;
+
+		test("builds its services and makes them one stack", async () => {
+			const served = join(cluster.lab.dir, "git/shop.git");
+			shop = join(cluster.lab.dir, "shop");
+			await serve(served);
+			await mustRun(["git", "init", "-q", "-b", "main", shop]);
+			await mustRun(["git", "-C", shop, "remote", "add", "origin", `http://${git}/shop.git`]);
+			await mkdir(join(shop, "web"));
+			await mkdir(join(shop, "api"));
+			const repository = ["--repository", `http://${git}/shop.git`];
+			const file = ["--compose", "compose.yaml", "--env", "GREETING=hello"];
+			const made = await skein(["app", "create", "shop", ...repository, ...file]);
+			expect(`${made.code} ${made.stderr}`).toBe("0 ");
+			await hookUp(served, made.stdout);
+			const first = await deployed({
+				"compose.yaml": compose(`
+  old:
+    image: lab/busybox:1
+    command: sleep 1000
+    stop_signal: SIGKILL
+    deploy: { update_config: *once }`),
+				"web/Dockerfile": page("one"),
+				"api/Dockerfile": page("one"),
+				site: "first\n",
+			});
+			expect(first).toMatchObject({ outcome: "succeeded", reason: "" });
+			expect(await pages(8096)).toEqual(["hello one", "hello one", "hello one"]);
+			expect(await pages(8097)).toEqual(["api one", "api one", "api one"]);
+			expect(await running()).toEqual(["shop_api 1/1", "shop_old 1/1", "shop_web 2/2"]);
+			expect(await cluster.docker("network ls --filter name=shop_back -q")).not.toBe("");
+			const log = await skein(["app", "logs", "shop"]);
+			expect(log.stdout).toContain("Ignoring unsupported options: restart");
+		}, 240_000);
+
+		test("of which one image and a config change, and a service goes", async () => {
+			const [api] = (await deployments("shop"))[0]?.services ?? [];
+			const second = await deployed({
+				"compose.yaml": compose(),
+				"web/Dockerfile": page("two"),
+				site: "second\n",
+			});
+			expect(second).toMatchObject({ outcome: "succeeded", reason: "" });
+			expect(second.services?.find(({ name }) => name === "shop_api")?.image.split("@")[1]).toBe(
+				api?.image.split("@")[1] ?? "?",
+			);
+			expect(await pages(8096)).toEqual(["hello two", "hello two", "hello two"]);
+			expect(await pages(8097)).toEqual(["api one", "api one", "api one"]);
+			expect(await running()).toEqual(["shop_api 1/1", "shop_web 2/2"]);
+			const [node] = cluster.lab.nodes;
+			const site = ["curl", "-sS", `http://${node?.address}:8096/site`];
+			expect((await cluster.lab.client.exec(site)).stdout).toBe("second\n");
+		}, 240_000);
+
+		test("one of whose services is sick goes back whole, and one that is wrong says where", async () => {
+			const sick = await deployed({
+				"web/Dockerfile": page("sick"),
+				"api/Dockerfile": page("new"),
+			});
+			expect(sick.outcome).toBe("rolled back");
+			expect(sick.reason).toContain("shop_web");
+			await until("the old versions are whole", async () => {
+				const all = [...(await pages(8096)), ...(await pages(8097))];
+				return all.every((text) => text === "hello two" || text === "api one");
+			});
+			const wrong = await deployed({
+				"compose.yaml": compose().replace("ports:", "prots:"),
+			});
+			expect(wrong).toMatchObject({ outcome: "failed" });
+			expect(wrong.reason).toContain("services.web Additional property prots is not allowed");
+			expect(await pages(8096)).toEqual(["hello two", "hello two", "hello two"]);
+		}, 240_000);
+
+		test("is rolled back to its first images, settings and services by one command", async () => {
+			const back = await skein(["app", "rollback", "shop", "1"]);
+			expect(`${back.code} ${back.stderr}`).toBe("0 ");
+			expect(await pages(8096)).toEqual(["hello one", "hello one", "hello one"]);
+			expect(await running()).toEqual(["shop_api 1/1", "shop_old 1/1", "shop_web 2/2"]);
+			await cluster.docker("stack rm shop");
+		}, 120_000);
+	});
 
 	test("whose builder dies half-way is built elsewhere, though the control plane is killed meanwhile", async () => {
 		const slow = dockerfile.replace("RUN mkdir -p /www", "RUN mkdir -p /www && sleep 12");
