@@ -11,7 +11,7 @@ import type { ContentName, DeliveredContent } from "../model/material.ts";
 import { oldestProtocol, protocolHeader, protocolVersion } from "../model/protocol.ts";
 import { proxyFor } from "../model/proxy.ts";
 import type { JoinReply, JoinRequest, Report } from "../model/report.ts";
-import type { ReportedStack } from "../model/stack.ts";
+import type { ReportedStack, StackReply } from "../model/stack.ts";
 import { keepOpen } from "./line.ts";
 
 /** The control plane knows this node no more: it was removed. The one answer that changes anything here. */
@@ -50,7 +50,7 @@ export interface Dispatcher {
 	/** All that a build of this node said, once it has ended. */
 	buildLog(build: BuildId, text: string): Promise<void>;
 	/** What its compose file came to, before it is complete. */
-	buildStack(build: BuildId, stack: ReportedStack): Promise<void>;
+	buildStack(build: BuildId, stack: ReportedStack): Promise<StackReply>;
 	/** The node goes of its own will. */
 	leave(): Promise<void>;
 }
@@ -117,7 +117,8 @@ export function openDispatcher(url: string, credential: string): Dispatcher {
 		},
 		async buildStack(build, stack) {
 			const path = `/agent/build-stack?build=${encodeURIComponent(build)}`;
-			await call(url, "POST", path, json(stack, headers));
+			const reply = await call(url, "POST", path, json(stack, headers));
+			return (await reply.json()) as StackReply;
 		},
 		async leave() {
 			await call(url, "POST", "/agent/leave", json({}, headers));

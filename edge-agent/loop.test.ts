@@ -104,7 +104,7 @@ function worldOf(start: { held?: Accepted; freshBoot?: boolean } = {}) {
 			return { secrets: {}, registries: {} };
 		},
 		async buildLog() {},
-		async buildStack() {},
+		buildStack: async () => ({ warnings: [] }),
 		async leave() {},
 	};
 	const world: World = {

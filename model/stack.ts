@@ -29,6 +29,11 @@ export interface ReportedStack {
 	readonly images: Readonly<Record<string, string>>;
 }
 
+/** What of it has no effect here, a sentence each: for the build's log. */
+export interface StackReply {
+	readonly warnings: readonly string[];
+}
+
 /** As it is kept: contents lie beside the snapshot, by material and version. */
 export interface Stack {
 	readonly name: string;

@@ -29,6 +29,7 @@ import {
 	type ReadMaterial,
 } from "../engine/convert/material.ts";
 import { fromEngine as fromNetwork, networkSchema } from "../engine/convert/network.ts";
+import { warningsOf } from "../engine/convert/warnings.ts";
 import { same } from "../manager/same.ts";
 
 const document = z.record(z.string(), z.unknown());
@@ -47,15 +48,21 @@ const stackSchema = z.strictObject({
 /** How often somebody else may change the same secret meanwhile. */
 const mostTries = 5;
 
-/** Throws a `Refusal`, which is what the build then fails for. */
-export async function takeStack(door: ClusterDoor, build: Build, text: string): Promise<void> {
+/** What of it has no effect, a sentence each. Throws a `Refusal`, which is what the build then fails for. */
+export async function takeStack(
+	door: ClusterDoor,
+	build: Build,
+	text: string,
+): Promise<readonly string[]> {
 	const { stack: order } = build;
 	if (!order) throw invalid("compose: this build has no compose file");
 	const told = read(text);
+	const networks = told.networks.map((each) => readNetwork(order.name, each));
+	const services = told.services.map((each) => readService(order.name, each));
 	const plain = {
 		name: order.name,
-		networks: told.networks.map((each) => readNetwork(order.name, each)),
-		services: told.services.map((each) => readService(order.name, each)),
+		networks: networks.map(({ document }) => document),
+		services: services.map(({ document }) => document),
 		images: told.images,
 	};
 	const bytes = JSON.stringify(plain).length;
@@ -71,7 +78,9 @@ export async function takeStack(door: ClusterDoor, build: Build, text: string): 
 		const snapshot = await door.snapshot();
 		const made: Sealed[] = [];
 		for (const each of given) made.push(await sealed(door, snapshot, order.name, each));
-		if (await kept(door, build, { ...plain, files: made.map(({ file }) => file) }, made)) return;
+		if (await kept(door, build, { ...plain, files: made.map(({ file }) => file) }, made)) {
+			return [...networks, ...services].flatMap(({ warnings }) => warnings);
+		}
 		if (count === mostTries) {
 			throw conflict("compose: somebody changes the same secrets and configs: deploy it again");
 		}
@@ -101,21 +110,28 @@ function refused<Result>(what: string, work: () => Result): Result {
 	}
 }
 
-function readNetwork(stack: string, asked: Document): Document {
+interface Read {
+	readonly document: Document;
+	readonly warnings: readonly string[];
+}
+
+function readNetwork(stack: string, asked: Document): Read {
 	return refused(`network ${asked["Name"]}`, () => {
 		const { value } = parseBody(JSON.stringify(asked), networkSchema, "NetworkCreateRequest");
-		checkOwner(stack, fromNetwork(value).labels);
-		return value;
+		const { labels, warning, name } = fromNetwork(value);
+		checkOwner(stack, labels);
+		return { document: value, warnings: warning ? [`network ${name}: ${warning}`] : [] };
 	});
 }
 
-function readService(stack: string, asked: Document): Document {
+function readService(stack: string, asked: Document): Read {
 	return refused(`service ${asked["Name"]}`, () => {
-		const { value } = parseBody(JSON.stringify(asked), serviceSchema, "ServiceSpec");
+		const { value, unknown } = parseBody(JSON.stringify(asked), serviceSchema, "ServiceSpec");
 		checkOwner(stack, value.Labels ?? {});
 		if (!value.Name?.startsWith(`${stack}_`)) throw invalid(`its name begins with ${stack}_`);
 		if (!value.TaskTemplate?.ContainerSpec?.Image) throw invalid("it has no image and no build");
-		return value;
+		const warnings = warningsOf(value, unknown).map((each) => `service ${value.Name}: ${each}`);
+		return { document: value, warnings };
 	});
 }
 

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { type Build, type BuildSecrets, hasEnded, longestLogBytes } from "../../model/build.ts";
 import { notFound } from "../../model/errors.ts";
 import type { BuildId, NodeId } from "../../model/id.ts";
+import type { StackReply } from "../../model/stack.ts";
 import type { ClusterDoor } from "../cluster.ts";
 import { readSecrets, secretsFor } from "../deployments/secrets.ts";
 import { takeStack } from "../deployments/takestack.ts";
@@ -37,10 +38,10 @@ export async function keepBuildStack(
 	node: NodeId,
 	id: string,
 	text: string,
-): Promise<void> {
+): Promise<StackReply> {
 	const build = await buildOf(door, node, id);
 	if (hasEnded(build.status.state)) throw gone();
-	await takeStack(door, build, text);
+	return { warnings: await takeStack(door, build, text) };
 }
 
 async function buildOf(door: ClusterDoor, node: NodeId, id: string): Promise<Build> {

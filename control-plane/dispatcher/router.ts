@@ -153,8 +153,7 @@ export function agentsRouter(): Hono<AgentsEnv> {
 	router.post("/build-stack", async (c) => {
 		const { door, node } = await admitted(c.get("agents"), c.req.raw);
 		const text = await boundedText(c.req.raw);
-		await keepBuildStack(door, node, c.req.query("build") ?? "", text);
-		return c.body(null, 204);
+		return c.json(await keepBuildStack(door, node, c.req.query("build") ?? "", text));
 	});
 
 	router.post("/stream/:id", async (c) => {

@@ -18,7 +18,7 @@ import type { BuildId } from "../../model/id.ts";
 import { must } from "../../model/invariant.ts";
 import type { Builder } from "../../model/node.ts";
 import type { BuildReport } from "../../model/report.ts";
-import type { ReportedStack, StackOrder } from "../../model/stack.ts";
+import type { ReportedStack, StackOrder, StackReply } from "../../model/stack.ts";
 import type { Docker } from "../host/docker.ts";
 import type { Exec } from "../host/exec.ts";
 import { ensureMemory } from "../host/memory.ts";
@@ -48,7 +48,7 @@ export interface BuildsWorld {
 	secrets(build: BuildId): Promise<BuildSecrets>;
 	sendLog(build: BuildId, text: string): Promise<void>;
 	/** What a compose file came to. */
-	sendStack(build: BuildId, stack: ReportedStack): Promise<void>;
+	sendStack(build: BuildId, stack: ReportedStack): Promise<StackReply>;
 	/** Keeps what is remembered for the next start of the agent. */
 	save(remembered: RememberedBuilds): void;
 	nowMs(): number;
@@ -324,9 +324,10 @@ export class Builds {
 				if (of === image) images[service] = `${image}@${stored.digest}`;
 			}
 		}
-		await this.#persist(world.signal, () =>
+		const { warnings } = await this.#persist(world.signal, () =>
 			this.#world.sendStack(assignment.id, reportOf(stack.name, recorded, images)),
 		);
+		for (const warning of warnings) world.line(warning);
 		return { bytes };
 	}
 
