@@ -22,7 +22,7 @@ import type { Snapshot } from "../../model/snapshot.ts";
 import type { Stack } from "../../model/stack.ts";
 import { Draft } from "../manager/draft.ts";
 import { same } from "../manager/same.ts";
-import { assignBuilds, buildFor, imageOf, imagesOf, isImageKept } from "./builds.ts";
+import { assignBuilds, buildFor, imageOf, imagesOf, isImageKept, lackingFile } from "./builds.ts";
 import { changeService, isUnchanged, type Made, makeJob, makeService } from "./make.ts";
 import { type Ended, type Found, outcomeOf } from "./outcome.ts";
 import { environmentOf, isOver, previewsUntilMs, removeOver } from "./previews.ts";
@@ -161,6 +161,12 @@ function builtImage(
 ): Pick<Deployment, "image" | "stack"> | number | undefined {
 	if (deployment.build === null) {
 		const { image, stack } = deployment;
+		const lacking = lackingFile(draft, stack);
+		if (lacking) {
+			const reason = `${lacking.kind} ${lacking.name}: its content is gone: deploy its commit again`;
+			end(draft, moment, deployment, "failed", reason);
+			return undefined;
+		}
 		const missing = (stack ? Object.values(stack.images) : [image]).find(
 			(each) => !isImageKept(draft, each),
 		);

@@ -9,7 +9,7 @@ import { imageHost } from "../../model/image.ts";
 import { builderLabel } from "../../model/labels.ts";
 import { isToBeEmptied, type Node } from "../../model/node.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
-import type { StackOrder } from "../../model/stack.ts";
+import type { Stack, StackOrder } from "../../model/stack.ts";
 import type { Draft } from "../manager/draft.ts";
 import { architectureOf } from "../manager/images.ts";
 import { same } from "../manager/same.ts";
@@ -38,6 +38,7 @@ export function buildFor(
 			same(each.recipe, recipe) &&
 			same(each.stack ?? null, stack ?? null) &&
 			!isVoid(each.status) &&
+			lackingFile(draft, each.made) === undefined &&
 			(each.status.state !== "complete" ||
 				imagesOf(each).every((image) => isImageKept(draft, image))),
 	);
@@ -94,6 +95,14 @@ export const imageOf = ({ image, status }: Build) => `${image}@${status.digest}`
 export function imagesOf(build: Build): readonly string[] {
 	if (build.stack) return Object.values(build.made?.images ?? {});
 	return build.status.digest === "" ? [] : [imageOf(build)];
+}
+
+/** Somebody removed a secret or config of the stack: only its commit says what it said. */
+export function lackingFile({ materials }: Snapshot, stack: Stack | undefined) {
+	return stack?.files.find(
+		({ material, version }) =>
+			!materials.get(material)?.versions.some(({ number }) => number === version),
+	);
 }
 
 /** How a compose file is read for this environment; where another's deployment is promoted, with its images. */

@@ -302,6 +302,22 @@ describe("a compose file", () => {
 		expect(check(little.facts)).toEqual([]);
 	});
 
+	test("whose stack was removed by hand is read anew, and not rolled back to", () => {
+		const { little, first } = running();
+		for (const name of ["shop_web", "shop_api"]) little.remove(name);
+		little.settle(60_000);
+		little.commit([{ kind: "remove-material", id: "m1" as MaterialId }]);
+		const again = push(little, "a");
+		expect(buildOf(little, again).id).not.toBe(find(little, first).build);
+		const { stack } = find(little, first);
+		const cause = { kind: "rollback", to: first, actor: "ann" } as const;
+		const back = push(little, "a", { cause, stack: must(stack, "it has one") });
+		expect(find(little, back)).toMatchObject({
+			outcome: "failed",
+			reason: "config shop_site: its content is gone: deploy its commit again",
+		});
+	});
+
 	test("is promoted with another's images, and read with its own variables", () => {
 		const { little, first } = running();
 		const cause = { kind: "promotion", from: first, actor: "ann" } as const;
