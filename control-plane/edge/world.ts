@@ -39,6 +39,7 @@ export interface Settings extends SignInVariables {
 	/** The owner's token. */
 	readonly SKEIN_TOKEN: string;
 	/** Where clusters lie besides: `NAME=URL#TOKEN`, in lines or with commas; see store/shards.ts. */
+	readonly SKEIN_AGENT_SOAK_MS?: string;
 	readonly SKEIN_SHARDS?: string;
 	/** Where people and agents reach this; the request's own address otherwise. */
 	readonly SKEIN_URL?: string;
@@ -180,7 +181,7 @@ function agentOf(
 		version: manifest.version,
 		sha256,
 		sinceMs: servedSinceMs(sha256),
-		soakMs: agentSoakMs,
+		soakMs: Number(settings.SKEIN_AGENT_SOAK_MS ?? agentSoakMs),
 	};
 }
 
