@@ -38,6 +38,8 @@ export interface ApplicationSpec {
 	/** `https://…`, `ssh://…` or `git@host:path`; no credentials in it. */
 	readonly repository: string;
 	readonly build: Recipe;
+	/** Where images are pushed to, and pulled from: `registry.example.org/team/web`; absent or empty: nodes keep them. */
+	readonly registry?: string;
 	/** Of the machine that builds. */
 	readonly buildLimits: Resources;
 	readonly buildTimeoutMs: number;

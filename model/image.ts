@@ -50,6 +50,17 @@ export function ownImage(image: string): OwnImage | undefined {
 	};
 }
 
+const dockerHub = "https://index.docker.io/v1/";
+
+/** Which of the logins, by registry, is the image's. Docker Hub has two names. */
+export function loginFor<Login>(
+	logins: Readonly<Record<string, Login>>,
+	image: string,
+): Login | undefined {
+	const registry = registryOf(image);
+	return logins[registry] ?? (registry === "docker.io" ? logins[dockerHub] : undefined);
+}
+
 /** As Docker tells them: only a first part with a dot or a port, or localhost, is a registry's name. */
 export function registryOf(image: string): string {
 	const [first = "", rest] = image.split("/", 2);

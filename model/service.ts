@@ -1,6 +1,6 @@
 // A service: what the user wants run. Its spec is the user's; the rest is what we know of it.
 
-import type { NetworkId, ServiceId } from "./id.ts";
+import type { ApplicationId, NetworkId, ServiceId } from "./id.ts";
 import type { FileReference } from "./material.ts";
 import type { Rollout } from "./rollout.ts";
 
@@ -163,6 +163,8 @@ export interface ServiceSpec {
 	readonly rollback: UpdatePolicy;
 	/** What the image's registry wants to see, sealed: for the doors to open, opaque to all else. Absent for none. */
 	readonly registryAuth?: string;
+	/** Whose login at the image's registry comes before `registryAuth`: with the application's its services' changes. */
+	readonly loginOf?: ApplicationId;
 	/** `skein.rebalance`: tasks move to nodes that come back, in this order; absent, they stay where they are. */
 	readonly rebalance?: UpdatePolicy["order"];
 }

@@ -63,6 +63,9 @@ Options:
   --url URL              where people find it, for its forge to show; {port}, {branch}, {commit} in it are filled in
   --before-service NAME  with --compose: whose image that is
   --login USER           for a private repository over https; the password or token is read from standard input
+  --registry NAME        images are pushed there and pulled from there: registry.example.org/team/web; else the nodes keep them
+  --registry-username USER   at that registry; the password is asked for, or read from standard input
+  --registry-password FILE   else from a file; - is standard input
   --forge-token FILE     a token of the repository's forge, which then is told how deployments go; - is standard input
   --forge KIND           which forge that is: github, gitlab, gitea (Forgejo too), bitbucket; the well-known need not be named
   --file FILE            all of that and more as JSON, as docs/applications.md has it`,
@@ -82,6 +85,9 @@ Options:
 		before: text,
 		"before-service": text,
 		login: text,
+		registry: text,
+		"registry-username": text,
+		"registry-password": text,
 		url: text,
 		"forge-token": text,
 		forge: text,
@@ -118,13 +124,14 @@ function specOf(name: string | undefined, options: Given) {
 	const { repository } = options;
 	if (name === undefined) throw new Complaint("name the application");
 	if (typeof repository !== "string") throw new Complaint("--repository: say where its code is");
-	const { context, dockerfile, target, compose, service, before } = options;
+	const { context, dockerfile, target, compose, service, before, registry } = options;
 	refuseBeside(options);
 	const networks = listOf(options["network"]);
 	const ports = listOf(options["publish"]);
 	return {
 		name,
 		repository,
+		...(typeof registry === "string" && { registry }),
 		...(typeof options["forge"] === "string" && { forge: { kind: options["forge"] } }),
 		build: {
 			...(typeof context === "string" && { context }),
@@ -207,24 +214,56 @@ function pairs(option: string, given: readonly string[]): Record<string, string>
 	);
 }
 
-async function secretsOf(terminal: Terminal, { login: user, "forge-token": from }: Given) {
+async function secretsOf(terminal: Terminal, options: Given) {
+	const { login: user, "forge-token": from } = options;
+	const registry = registryLogin(options);
 	if (typeof user === "string" && from === "-") {
 		throw new Complaint(
 			"--forge-token: standard input has the login's password: name a file, or set it later (docker skein app secret NAME forge)",
+		);
+	}
+	if (registry?.from === "-" && (typeof user === "string" || from === "-")) {
+		throw new Complaint(
+			`--registry-password: standard input has another secret: name a file, or set it later (docker skein app secret NAME registries.${registry.host} --user ${registry.username})`,
 		);
 	}
 	return {
 		...(typeof user === "string" && {
 			login: { user, password: await secretOf(terminal, `Password or token of ${user}`) },
 		}),
-		...(typeof from === "string" && { forge: { token: await forgeToken(terminal, from) } }),
+		...(typeof from === "string" && {
+			forge: { token: await secretFrom(terminal, "--forge-token", from, "The forge's token") },
+		}),
+		...(registry && {
+			registries: { [registry.host]: await registryPassword(terminal, registry) },
+		}),
 	};
 }
 
-async function forgeToken(terminal: Terminal, from: string): Promise<string> {
-	if (from === "-") return secretOf(terminal, "The forge's token");
+interface RegistryLogin {
+	readonly host: string;
+	readonly username: string;
+	readonly from: string;
+}
+
+function registryLogin(options: Given): RegistryLogin | undefined {
+	const { registry, "registry-username": username, "registry-password": from = "-" } = options;
+	if (username === undefined && options["registry-password"] === undefined) return undefined;
+	if (typeof registry !== "string" || typeof username !== "string") {
+		throw new Complaint("--registry-username: it goes with --registry, and a password with both");
+	}
+	return { host: registry.split("/")[0] ?? "", username, from: String(from) };
+}
+
+async function registryPassword(terminal: Terminal, { host, username, from }: RegistryLogin) {
+	const what = `Password of ${username} at ${host}`;
+	return { username, password: await secretFrom(terminal, "--registry-password", from, what) };
+}
+
+async function secretFrom(terminal: Terminal, option: string, from: string, what: string) {
+	if (from === "-") return secretOf(terminal, what);
 	const file = Bun.file(from);
-	if (!(await file.exists())) throw new Complaint(`--forge-token: there is no file ${from}`);
+	if (!(await file.exists())) throw new Complaint(`${option}: there is no file ${from}`);
 	return (await file.text()).trim();
 }
 
@@ -466,10 +505,10 @@ export const appDeliveries: Command = {
 };
 
 export const appSecret: Command = {
-	usage: "app secret NAME build.KEY|webhook|login|forge [--user USER] [--remove]",
+	usage: "app secret NAME build.KEY|webhook|login|forge|registries.HOST [--user USER] [--remove]",
 	summary: "Set one of an application's secrets, read from standard input",
 	help: `Options:
-  --user USER   whose password it is, for login; for forge where the token goes with a user (Bitbucket's API tokens)
+  --user USER   whose password it is, for login and registries.HOST; for forge where the token goes with a user (Bitbucket's API tokens)
   --remove      take it away`,
 	options: { user: text, remove: flag },
 	words: [2, 2],
@@ -486,12 +525,16 @@ function secretChange(key: string, value: string | null, user: Given[string]) {
 	if (key === "forge" && value === null) return { forge: null };
 	if (key === "forge")
 		return { forge: { token: value, ...(typeof user === "string" && { user }) } };
+	if (key.startsWith("registries.") && (value === null || typeof user === "string")) {
+		const host = key.slice("registries.".length);
+		return { registries: { [host]: value === null ? null : { username: user, password: value } } };
+	}
 	if (key === "login" && value === null) return { login: null };
 	if (key === "login" && typeof user === "string") return { login: { user, password: value } };
 	throw new Complaint(
-		key === "login"
+		key === "login" || key.startsWith("registries.")
 			? "--user: say whose password it is"
-			: `${key} is none of build.NAME, webhook, login and forge`,
+			: `${key} is none of build.NAME, webhook, login, forge and registries.HOST`,
 	);
 }
 

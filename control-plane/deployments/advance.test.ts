@@ -381,6 +381,90 @@ describe("a deployment of an image that is there", () => {
 	});
 });
 
+describe("an application with a registry", () => {
+	const registry = "registry.example.org/team/web";
+	const image = (letter: string, of = registry) => `${of}:${letter.repeat(12)}@${digest(letter)}`;
+	const place = (little: Little, of: string, words: Partial<Environment> = {}) => {
+		const { spec, ...rest } = application([{ ...production, ...words }]);
+		const changed = { ...rest, spec: { ...spec, registry: of } };
+		little.commit([{ kind: "put-application", application: changed }]);
+	};
+	const through = (little: Little, id: DeploymentId, letter: string) => {
+		built(little, id, "complete", letter);
+		little.settle(60_000);
+		expect(find(little, id)).toMatchObject({ outcome: "succeeded", image: image(letter) });
+	};
+
+	test("runs what comes before with its login, too", () => {
+		const little = start();
+		place(little, registry, { before: ["migrate"] });
+		const id = push(little, "a");
+		built(little, id, "complete", "a");
+		const job = must(little.facts.services.get(must(find(little, id).job, "it runs")), "a job");
+		expect(job.spec).toMatchObject({ loginOf: "app" });
+		expect(job.spec.template.container.image).toBe(image("a"));
+	});
+
+	test("has its images there, by digest, and its services pull them with its login", () => {
+		const little = start();
+		place(little, registry);
+		const id = push(little, "a");
+		expect(buildOf(little, id).image).toBe(`${registry}:${"a".repeat(12)}`);
+		through(little, id, "a");
+		expect(little.service("web").spec).toMatchObject({ loginOf: "app" });
+		expect(imageOf(little)).toBe(image("a"));
+		const assigned = assign(little.facts, must([...little.facts.nodes.keys()][0], "a node"));
+		expect(assigned.tasks[0]).toMatchObject({ registryAuth: true });
+		// No node keeps what a registry has.
+		expect(assigned.images ?? []).toEqual([]);
+	});
+
+	test("goes back to the very digest, and does not ask whether it is still there", () => {
+		const little = start();
+		place(little, registry);
+		const one = push(little, "a");
+		through(little, one, "a");
+		through(little, push(little, "b"), "b");
+		const { made } = find(little, one);
+		const cause = { kind: "rollback", to: one, actor: "ann" } as const;
+		const back = push(little, "a", { cause, image: image("a"), made });
+		little.settle(60_000);
+		expect(find(little, back)).toMatchObject({ outcome: "succeeded", build: null });
+		expect(imageOf(little)).toBe(image("a"));
+		expect(little.service("web").spec).toMatchObject({ loginOf: "app" });
+	});
+
+	test("builds anew for another registry, and for none", () => {
+		const little = start();
+		place(little, registry);
+		through(little, push(little, "a"), "a");
+		const other = "other.example.org/web";
+		place(little, other);
+		expect(buildOf(little, push(little, "a")).image).toBe(`${other}:${"a".repeat(12)}`);
+		place(little, "");
+		expect(buildOf(little, push(little, "a")).image).toBe(`skein.local/web:${"a".repeat(12)}`);
+	});
+
+	test("pushes anew what came to nothing, since nobody knows what the registry still has", () => {
+		const little = start();
+		place(little, registry);
+		const id = push(little, "a");
+		built(little, id, "complete", "a");
+		const first = buildOf(little, id);
+		const again = push(little, "a", { environment: "production" });
+		expect(buildOf(little, again).id).toBe(first.id);
+		for (const each of [id, again]) {
+			little.commit([
+				{
+					kind: "put-deployment",
+					deployment: { ...find(little, each), phase: "ended", outcome: "failed" },
+				},
+			]);
+		}
+		expect(buildOf(little, push(little, "a")).id).not.toBe(first.id);
+	});
+});
+
 describe("a forge that is to be told", () => {
 	const told = (little: Little, id: DeploymentId, words: Partial<typeof untold>) =>
 		little.commit([

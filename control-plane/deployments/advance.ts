@@ -388,7 +388,7 @@ function beginRolling(draft: Draft, moment: Moment, deployment: Deployment, made
 }
 
 /** What is sealed stands in services only, where keys are looked after. */
-function withoutLogin({ registryAuth: _sealed, ...spec }: ServiceSpec): ServiceSpec {
+function withoutLogin({ registryAuth: _sealed, loginOf: _, ...spec }: ServiceSpec): ServiceSpec {
 	return spec;
 }
 

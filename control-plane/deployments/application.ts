@@ -3,8 +3,10 @@
 import { z } from "zod";
 import { type ApplicationSpec, forgeKinds, type Previews } from "../../model/application.ts";
 import { invalid } from "../../model/errors.ts";
+import { imageHost, registryOf } from "../../model/image.ts";
 import { parseBody } from "../engine/body.ts";
 import { serviceSchema } from "../engine/convert/document.ts";
+import { parseReference } from "../engine/reference.ts";
 import { globComplaint } from "../webhooks/glob.ts";
 import { urlComplaint } from "./url.ts";
 
@@ -28,6 +30,24 @@ const repository = text.refine(
 		/^[\w.-]+@[\w.-]+:[^\s]+$/.test(value),
 	"must be https://…, ssh://… or git@host:path, without a password in it: that is a secret (login)",
 );
+
+const registry = text.superRefine((value, context) => {
+	const complaint = value === "" ? undefined : registryComplaint(value);
+	if (complaint) context.addIssue({ code: "custom", message: complaint });
+});
+
+/** The host in full: what is pushed under a name without one goes to Docker Hub, which few mean. */
+function registryComplaint(value: string): string | undefined {
+	const form = "must be HOST/REPOSITORY, such as registry.example.org/team/web";
+	if (value.includes("://")) return `${form}: without ${value.split("//")[0]}//`;
+	const parsed = parseReference(value);
+	if (typeof parsed === "string") return `${form}: ${parsed}`;
+	const [first = "", rest = ""] = value.split(/\/(.*)/s);
+	if (rest === "" || registryOf(value) !== first) return `${form}: Docker Hub is docker.io`;
+	if (parsed.digest !== null || rest.includes(":")) return `${form}: the tag is the commit`;
+	if (first === imageHost) return `${form}: ${imageHost} is none, and where images are without it`;
+	return undefined;
+}
 
 const address = text.superRefine((value, context) => {
 	const complaint = urlComplaint(value);
@@ -88,6 +108,7 @@ export const specSchema = z.strictObject({
 	name: name.meta({ examples: ["web"] }),
 	repository: repository.meta({ examples: ["https://git.example.com/shop/web.git"] }),
 	build: recipe.prefault({}),
+	registry: registry.default(""),
 	buildCpus: z.number().min(0).max(1024).default(0),
 	buildMemoryBytes: z.number().int().min(0).default(0),
 	buildTimeoutSeconds: seconds.default(1_800),

@@ -29,6 +29,8 @@ export function buildFor(
 	const architecture = architectureFor(draft);
 	// Strangers wrote what reads them.
 	const recipe = preview?.isFork ? { ...spec.build, secrets: [] } : spec.build;
+	// And nothing of theirs is left where others take it from.
+	const repository = (!preview?.isFork && spec.registry) || `${imageHost}/${spec.name}`;
 	const known = [...draft.builds.values()].find(
 		(each) =>
 			each.application === application &&
@@ -37,6 +39,8 @@ export function buildFor(
 			each.architecture === architecture &&
 			same(each.recipe, recipe) &&
 			same(each.stack ?? null, stack ?? null) &&
+			each.image.startsWith(`${repository}:`) &&
+			!(isOutside(each.image) && hasFailed(draft, each)) &&
 			!isVoid(each.status) &&
 			lackingFile(draft, each.made) === undefined &&
 			(each.status.state !== "complete" ||
@@ -51,7 +55,7 @@ export function buildFor(
 		ref,
 		recipe,
 		architecture,
-		image: `${imageHost}/${spec.name}:${tagOf({ commit, recipe, stack }, draft)}`,
+		image: `${repository}:${tagOf({ commit, recipe, stack }, draft)}`,
 		...(stack && { stack }),
 		desired: "complete",
 		limits: spec.buildLimits,
@@ -61,6 +65,12 @@ export function buildFor(
 		status: { ...unbuilt, sinceMs: nowMs },
 	};
 }
+
+const isOutside = (image: string) => !image.startsWith(`${imageHost}/`);
+
+/** Whether a registry still has what was pushed there, nobody here knows: what came to nothing is made and pushed anew. */
+const hasFailed = ({ deployments }: Snapshot, { id }: Build) =>
+	[...deployments.values()].some(({ build, outcome }) => build === id && outcome === "failed");
 
 const isVoid = ({ state }: BuildStatus) =>
 	state === "failed" || state === "cancelled" || state === "lost";
@@ -119,7 +129,7 @@ function orderFor(
 
 /** Whether anybody can get it now. An image of a registry outside is that registry's matter. */
 export function isImageKept(snapshot: Snapshot, image: string): boolean {
-	if (!image.startsWith(`${imageHost}/`)) return true;
+	if (isOutside(image)) return true;
 	return [...snapshot.nodes.values()].some(
 		({ images, status }) =>
 			status.state === "ready" && images.some((digest) => image.endsWith(digest)),

@@ -34,10 +34,10 @@ export function makeService(
 	const id = known?.id ?? (moment.newId() as ServiceId);
 	if (deployment.made) {
 		const { spec, document } = deployment.made;
-		return { known, id, spec: withLogin(spec, known), document };
+		return { known, id, spec: withLogin(spec, known, application), document };
 	}
 	const document = documentOf(known, application, environment, deployment.image);
-	return { known, id, ...read(document, id, snapshot, moment, known) };
+	return { known, id, ...read(document, id, snapshot, moment, { known, application }) };
 }
 
 const serviceOf = ({ services }: Snapshot, { service }: Environment) =>
@@ -75,17 +75,21 @@ function read(
 	id: ServiceId,
 	snapshot: Snapshot,
 	moment: Moment,
-	known: Service | undefined,
+	of: { readonly known: Service | undefined; readonly application: Application },
 ): { readonly spec: ServiceSpec; readonly document: Document } {
 	const made = fromEngine({ value: document, unknown: [] }, around(snapshot, id, moment));
-	return { spec: withLogin(made.spec, known), document: made.document };
+	return { spec: withLogin(made.spec, of.known, of.application), document: made.document };
 }
 
-/** The registry's, as the service has it; what was built here is in none. */
-export function withLogin(spec: ServiceSpec, known: Service | undefined): ServiceSpec {
-	const isOurs = spec.template.container.image.startsWith(`${imageHost}/`);
-	const login = isOurs ? undefined : known?.spec.registryAuth;
-	return login === undefined ? spec : { ...spec, registryAuth: login };
+/** The application's, and the service's own where that has none; what was built here is in no registry. */
+export function withLogin(
+	spec: ServiceSpec,
+	known: Service | undefined,
+	{ id: loginOf }: Application,
+): ServiceSpec {
+	if (spec.template.container.image.startsWith(`${imageHost}/`)) return spec;
+	const login = known?.spec.registryAuth;
+	return { ...spec, loginOf, ...(login !== undefined && { registryAuth: login }) };
 }
 
 /** What stands still half-way is not what it says. */
@@ -126,7 +130,7 @@ export function makeJob(
 		labels: labelsOf(application, environment),
 		command: environment.before,
 	});
-	const made = read(document, id, snapshot, moment, undefined);
+	const made = read(document, id, snapshot, moment, { known: undefined, application });
 	const { changes } = createService(id, { ...made, warnings: [] }, snapshot, moment);
 	return { id, changes };
 }

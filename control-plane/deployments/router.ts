@@ -8,7 +8,8 @@ import { hasEnded } from "../../model/build.ts";
 import type { Change } from "../../model/change.ts";
 import type { Deployment } from "../../model/deployment.ts";
 import { conflict, invalid, notFound, unavailable } from "../../model/errors.ts";
-import type { ApplicationId, BuildId } from "../../model/id.ts";
+import type { ApplicationId, BuildId, ServiceId } from "../../model/id.ts";
+import type { Service, ServiceSpec } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import { actorOf, bodyOf } from "../accounts/door.ts";
 import type { ClusterDoor } from "../cluster.ts";
@@ -24,6 +25,7 @@ import {
 	changedSecrets,
 	namesOf,
 	readSecrets,
+	registryAuthOf,
 	type SecretsChange,
 	sealSecrets,
 	secretsChangeSchema,
@@ -141,7 +143,8 @@ export function applicationsRouter(): Hono<AppEnv> {
 			return c.json({ secrets: result.secretNames });
 		})
 		.delete("/api/applications/:name", async (c) => {
-			const { door, application } = await found(c);
+			const { door, snapshot, application } = await found(c);
+			const logins = await sealedLogins(door, snapshot, application);
 			await door.commit((snapshot, { nowMs }) => {
 				const known = find(snapshot, application.id);
 				const { id } = known;
@@ -154,11 +157,18 @@ export function applicationsRouter(): Hono<AppEnv> {
 						`deployment #${open.number} is under way: wait for it, or cancel it (docker skein app cancel ${application.spec.name} ${open.number})`,
 					);
 				}
+				const left = loggedInBy(snapshot, application).map(
+					(service): Change => ({
+						kind: "put-service",
+						service: onItsOwn(service, logins.get(service.id)),
+					}),
+				);
 				// Images that services run stay for as long as those run them. Nobody else would remove a preview's.
 				const ofPreviews = (known.previews ?? []).flatMap(({ number }) =>
 					servicesOf(snapshot, known, number),
 				);
 				const changes: Change[] = [
+					...left,
 					...ofPreviews.map(
 						(service): Change => ({
 							kind: "put-service",
@@ -433,6 +443,38 @@ async function resolved(
 		if (commit) return { ref: full, commit };
 	}
 	throw notFound(`ref: the repository has no branch and no tag ${ref}`);
+}
+
+const loggedInBy = ({ services }: Snapshot, { id }: Application) =>
+	[...services.values()].filter(
+		({ spec, previous }) => spec.loginOf === id || previous?.spec.loginOf === id,
+	);
+
+/** What its services go on pulling with when it is gone. */
+async function sealedLogins(
+	{ contents, credentials }: ClusterDoor,
+	snapshot: Snapshot,
+	application: Application,
+): Promise<ReadonlyMap<ServiceId, string>> {
+	const sealed = new Map<ServiceId, string>();
+	for (const { id, spec } of loggedInBy(snapshot, application)) {
+		const login = await registryAuthOf(contents, application, spec.template.container.image);
+		if (login !== undefined) sealed.set(id, await credentials.seal(login));
+	}
+	return sealed;
+}
+
+function onItsOwn(service: Service, sealed: string | undefined): Service {
+	const own = ({ loginOf: _, ...spec }: ServiceSpec): ServiceSpec => ({
+		...spec,
+		...(sealed !== undefined && { registryAuth: sealed }),
+	});
+	const { spec, previous } = service;
+	return {
+		...service,
+		spec: own(spec),
+		previous: previous && { ...previous, spec: own(previous.spec) },
+	};
 }
 
 /** From the node that builds, as it goes on. */

@@ -5,7 +5,9 @@ import { z } from "zod";
 import type { Application } from "../../model/application.ts";
 import type { Build, BuildSecrets } from "../../model/build.ts";
 import type { ApplicationId, MaterialId } from "../../model/id.ts";
+import { loginFor } from "../../model/image.ts";
 import { contentKey, type SealedContent } from "../../model/material.ts";
+import { toBase64 } from "../accounts/base64.ts";
 import type { Contents } from "../cluster.ts";
 
 const text = z.string().max(64 * 1024);
@@ -99,6 +101,23 @@ export async function readSecrets(
 	const found = (await contents.read([name])).get(contentKey(name));
 	if (!found) throw new Error(`the secrets of application ${id} are not there`);
 	return secretsSchema.parse(JSON.parse(new TextDecoder().decode(found)));
+}
+
+/** The application's login at the image's registry, as `X-Registry-Auth`; undefined where it has none. */
+export async function registryAuthOf(
+	contents: Contents,
+	application: Pick<Application, "id" | "secretsVersion" | "secretNames">,
+	image: string,
+): Promise<string | undefined> {
+	if (!application.secretNames.some((name) => name.startsWith("registries."))) return undefined;
+	const login = loginFor((await readSecrets(contents, application)).registries, image);
+	// Of base64url's two alphabets Go's, which fills up the end.
+	return (
+		login &&
+		toBase64(new TextEncoder().encode(JSON.stringify(login)))
+			.replaceAll("+", "-")
+			.replaceAll("/", "_")
+	);
 }
 
 /** For the node that builds, and no more than this build takes. */

@@ -44,7 +44,10 @@ export function changeStack(
 			.filter(({ known }) => (known !== undefined) === isKnown);
 	const rolled: RolledService[] = [];
 	for (const { document, known } of [...readAll(true), ...readAll(false)]) {
-		const made = readOne(draft, moment, application, environment, { stack, document, known });
+		const made = readOne(draft, moment, environment, {
+			application,
+			...{ stack, document, known },
+		});
 		const { name } = made.spec;
 		if (known && isUnchanged(known, made)) {
 			const { id: service, templateVersion: template } = known;
@@ -141,7 +144,10 @@ export function stackJob(
 		labels: labelsOf(application, environment),
 		command: environment.before,
 	});
-	const made = readDocument(draft, moment, id, { stack, document: job, known });
+	const made = readDocument(draft, moment, id, {
+		application,
+		...{ stack, document: job, known },
+	});
 	const { changes } = createService(id, { ...made, warnings: [] }, draft, moment);
 	for (const change of changes) draft.put(change);
 	return { id, changes: draft.changes() };
@@ -189,19 +195,14 @@ function knownOf(
 }
 
 interface Part {
+	readonly application: Application;
 	readonly stack: Stack;
 	readonly document: ServiceDocument;
 	readonly known: Service | undefined;
 }
 
-function readOne(
-	snapshot: Snapshot,
-	moment: Moment,
-	application: Application,
-	environment: Environment,
-	part: Part,
-): Made {
-	const { document, known } = part;
+function readOne(snapshot: Snapshot, moment: Moment, environment: Environment, part: Part): Made {
+	const { application, document, known } = part;
 	const ours = labelsOf(application, environment);
 	const owner = known?.spec.labels["skein.application"];
 	if (known && owner !== undefined && owner !== ours["skein.application"]) {
@@ -223,7 +224,7 @@ function readDocument(
 	snapshot: Snapshot,
 	moment: Moment,
 	id: ServiceId,
-	{ stack, document, known }: Part,
+	{ application, stack, document, known }: Part,
 ): Pick<Made, "spec" | "document"> {
 	const value: ServiceDocument = {
 		...document,
@@ -233,7 +234,10 @@ function readDocument(
 		},
 	};
 	const made = fromEngine({ value, unknown: [] }, around(snapshot, id, moment));
-	return { document: made.document, spec: withLogin(withFiles(made.spec, stack), known) };
+	return {
+		document: made.document,
+		spec: withLogin(withFiles(made.spec, stack), known, application),
+	};
 }
 
 function withFiles(spec: ServiceSpec, stack: Stack): ServiceSpec {

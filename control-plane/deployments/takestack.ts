@@ -34,6 +34,7 @@ import { same } from "../manager/same.ts";
 
 const document = z.record(z.string(), z.unknown());
 const documents = z.array(document).max(200);
+const strayImage = "no image of this cluster";
 const stackSchema = z.strictObject({
 	networks: documents,
 	secrets: documents,
@@ -41,7 +42,7 @@ const stackSchema = z.strictObject({
 	services: documents.min(1, "there are none"),
 	images: z.record(
 		z.string().max(63),
-		z.string().regex(/^skein\.local\/[^\s@]+@sha256:[0-9a-f]{64}$/, "no image of this cluster"),
+		z.string().regex(/^[^\s@]+@sha256:[0-9a-f]{64}$/, strayImage),
 	),
 });
 
@@ -57,6 +58,7 @@ export async function takeStack(
 	const { stack: order } = build;
 	if (!order) throw invalid("compose: this build has no compose file");
 	const told = read(text);
+	refuseStrays(build, told.images);
 	const networks = told.networks.map((each) => readNetwork(order.name, each));
 	const services = told.services.map((each) => readService(order.name, each));
 	const plain = {
@@ -98,6 +100,19 @@ function read(text: string) {
 	if (result.success) return result.data;
 	const [issue] = result.error.issues;
 	throw invalid(`compose: ${issue?.path.join(".")}: ${issue?.message}`);
+}
+
+/** What it built is named after the build's own; what it did not, it was told. */
+function refuseStrays(
+	{ image, stack }: Pick<Build, "image" | "stack">,
+	images: Readonly<Record<string, string>>,
+): void {
+	const ours = `${image.slice(0, image.lastIndexOf(":"))}/`;
+	const promoted = Object.values(stack?.images ?? {});
+	for (const [service, each] of Object.entries(images)) {
+		if (each.startsWith(ours) || promoted.includes(each)) continue;
+		throw invalid(`compose: images.${service}: ${strayImage}`);
+	}
 }
 
 /** In the words of whoever refuses it, after whose it is. */

@@ -3,6 +3,7 @@
 import { z } from "zod";
 import type { NodeId, TaskId } from "../../model/id.ts";
 import type { ClusterDoor } from "../cluster.ts";
+import { registryAuthOf } from "../deployments/secrets.ts";
 import { nodeOf } from "./identity.ts";
 
 export const credentialsSchema = z.object({
@@ -18,6 +19,13 @@ export async function credentialsFor(
 	const snapshot = await door.snapshot();
 	nodeOf(snapshot, node);
 	const task = snapshot.tasksOfNode(node).get(id);
-	const sealed = task && snapshot.services.get(task.service)?.spec.registryAuth;
+	const service = task && snapshot.services.get(task.service);
+	if (!service) return null;
+	const { loginOf, registryAuth: sealed } = service.spec;
+	const application = loginOf && snapshot.applications.get(loginOf);
+	const image = snapshot.template(service.id, task.templateVersion)?.template.container.image;
+	const theirs =
+		application && image !== undefined && (await registryAuthOf(door.contents, application, image));
+	if (theirs) return theirs;
 	return sealed ? door.credentials.open(sealed) : null;
 }

@@ -98,7 +98,8 @@ export function serviceRoutes(): Hono<DoorEnv> {
 				const from = c.req.query("registryAuthFrom") === "previous-spec" ? "previous" : "spec";
 				const kept = (from === "previous" ? service.previous?.spec : service.spec)?.registryAuth;
 				const read = fromEngine({ ...body, value: named }, around(snapshot, service.id, moment));
-				return updateService(service, version, withAuth(read, fresh ?? kept), snapshot, moment);
+				const next = withAuth(read, fresh ?? kept, service.spec.loginOf);
+				return updateService(service, version, next, snapshot, moment);
 			});
 			const { warnings } = result;
 			return c.json({ Warnings: warnings.length > 0 ? warnings : null });
@@ -361,6 +362,11 @@ async function sealedAuth(
 	return before === header ? known : credentials.seal(header);
 }
 
-function withAuth(read: ReadSpec, registryAuth: string | undefined): ReadSpec {
-	return registryAuth ? { ...read, spec: { ...read.spec, registryAuth } } : read;
+function withAuth(
+	read: ReadSpec,
+	registryAuth: string | undefined,
+	loginOf?: ServiceSpec["loginOf"],
+): ReadSpec {
+	const logins = { ...(registryAuth && { registryAuth }), ...(loginOf && { loginOf }) };
+	return { ...read, spec: { ...read.spec, ...logins } };
 }

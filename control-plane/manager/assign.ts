@@ -361,7 +361,7 @@ function tasksFor(snapshot: Snapshot, node: NodeId): TaskAssignment[] {
 			template: template.template,
 			attachments: task.attachments,
 			hostPorts: template.hostPorts,
-			...(service.spec.registryAuth && { registryAuth: true }),
+			...((service.spec.registryAuth || service.spec.loginOf) && { registryAuth: true }),
 			...(task.genericResources && { genericResources: task.genericResources }),
 		});
 	}

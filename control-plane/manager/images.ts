@@ -32,7 +32,9 @@ interface Kept {
 }
 
 export function keptImages(snapshot: Snapshot): readonly Kept[] {
-	const made = [...snapshot.builds.values()].flatMap(madeBy);
+	const made = [...snapshot.builds.values()]
+		.flatMap(madeBy)
+		.filter(({ image }) => image.startsWith(`${imageHost}/`));
 	if (made.length === 0) return [];
 	const byDigest = new Map(made.map((each) => [each.digest, each]));
 	const nodes = [...snapshot.nodes.values()].sort((a, b) => a.index - b.index);
@@ -50,7 +52,7 @@ interface MadeImage {
 
 /** One, or those of a compose file. */
 function madeBy({ image, made, node: builder, status }: Build): readonly MadeImage[] {
-	if (status.state !== "complete" || !image.startsWith(`${imageHost}/`)) return [];
+	if (status.state !== "complete") return [];
 	if (made) {
 		return Object.values(made.images).map((each) => {
 			const [name = "", digest = ""] = each.split("@");

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { failureOf } from "./failure.ts";
+import { failureOf, pushRemedy } from "./failure.ts";
 
 /** As engines 20.10, 26.1 and 28.5 said it. */
 test.each([
@@ -68,3 +68,40 @@ test.each([
 	],
 	["nothing at all", [], "exit 1"],
 ])("%s", (_name, said, sentence) => expect(failureOf(said, 1)).toBe(sentence));
+
+test.each([
+	[
+		"unauthorized: authentication required",
+		true,
+		"reg.example:5000 refuses the login that it was given, or that login may not push to team/web (docker skein app secret NAME registries.reg.example:5000 --user USER gives another)",
+	],
+	["no basic auth credentials", false, "reg.example:5000 wants a login: docker skein app secret"],
+	["denied: requested access to the resource is denied", true, "may not push to team/web"],
+	[
+		"name unknown: The repository with name 'team/web' does not exist in the registry with id '123'",
+		true,
+		"make the repository team/web in reg.example:5000 first",
+	],
+	["error parsing HTTP 404 response body: 404 page not found", false, "look at `registry`"],
+	[
+		'Get "https://reg.example:5000/v2/": dial tcp: lookup reg.example: no such host',
+		true,
+		"is reg.example:5000 the registry's address, and does this node reach it?",
+	],
+	[
+		'Get "https://reg.example:5000/v2/": http: server gave HTTP response to HTTPS client',
+		false,
+		"insecure-registries",
+	],
+	[
+		'Get "https://reg.example:5000/v2/": x509: certificate signed by unknown authority',
+		false,
+		"/etc/docker/certs.d/reg.example:5000/ca.crt",
+	],
+] as const)("what to do about a push: %s", (said, isLoggedIn, remedy) => {
+	expect(pushRemedy("reg.example:5000/team/web:3f2a1b0", isLoggedIn, said)).toContain(remedy);
+});
+
+test("what nobody knows a remedy for stands as it is", () => {
+	expect(pushRemedy("reg.example/web:1", true, "blob upload invalid")).toBe("");
+});

@@ -137,7 +137,10 @@ async function secretArgs(
 function authsOf(registries: BuildSecrets["registries"]) {
 	const entries = Object.entries(registries).map(
 		([registry, { username, password }]) =>
-			[registry, { auth: Buffer.from(`${username}:${password}`).toString("base64") }] as const,
+			[
+				registry === "docker.io" ? "https://index.docker.io/v1/" : registry,
+				{ auth: Buffer.from(`${username}:${password}`).toString("base64") },
+			] as const,
 	);
 	return Object.fromEntries(entries);
 }

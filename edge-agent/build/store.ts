@@ -3,9 +3,9 @@
 // By the engine, which sends only layers that are not there yet.
 
 import type { BuildSecrets, BuildStatus } from "../../model/build.ts";
-import { ownImage, registryOf } from "../../model/image.ts";
+import { loginFor, ownImage } from "../../model/image.ts";
 import { type Docker, DockerError, lines, registryAuth } from "../host/docker.ts";
-import { BuildFailure } from "./failure.ts";
+import { BuildFailure, pushRemedy } from "./failure.ts";
 
 /** The registry of this agent. */
 export interface OwnRegistry {
@@ -28,10 +28,18 @@ export async function storeImage(
 ): Promise<Pick<BuildStatus, "digest" | "bytes">> {
 	const ours = ownImage(image);
 	if (!ours) {
-		const login = registries[registryOf(image)] ?? registries[dockerHub];
+		const login = loginFor(registries, image);
 		const auth = registryAuth(login ?? { username: "", password: "" });
+		const digest = await push(docker, image, auth, signal, line).catch((error: unknown) => {
+			if (!(error instanceof BuildFailure)) throw error;
+			// The last of the log, and so of the deployment's lines.
+			line(error.message);
+			const remedy = pushRemedy(image, login !== undefined, error.message);
+			throw new BuildFailure(`${error.message}${remedy}`, { cause: error });
+		});
+		line(`pushed as ${image}@${digest}`);
 		// What the layers take is the registry's to know.
-		return { digest: await push(docker, image, auth, signal, line), bytes: 0 };
+		return { digest, bytes: 0 };
 	}
 	const { repository, tag, source } = ours;
 	const name = `${source}:${tag}`;
@@ -44,8 +52,6 @@ export async function storeImage(
 		await docker.request("DELETE", `/images/${name}`).catch(() => undefined);
 	}
 }
-
-const dockerHub = "https://index.docker.io/v1/";
 
 interface Progress {
 	readonly id?: string;

@@ -203,7 +203,7 @@ function remedyFor(failure: string, { template, registryAuth }: TaskAssignment):
 	const registry = registryOf(template.container.image);
 	if (/unauthorized|no basic auth credentials|denied|authentication required/i.test(failure)) {
 		return registryAuth
-			? `: registry ${registry} refuses the credentials given for it: "docker login ${registry}" anew, then docker service update --with-registry-auth`
+			? `: registry ${registry} refuses the credentials given for it: "docker login ${registry}" anew, then docker service update --with-registry-auth (of an application: docker skein app secret NAME registries.${registry} --user USER)`
 			: `: registry ${registry} wants a login: "docker login ${registry}", then docker service update --with-registry-auth`;
 	}
 	if (/no matching manifest|no match for platform/i.test(failure)) {

@@ -9,7 +9,7 @@ import type { BuildId } from "../../model/id.ts";
 import { holdToDocument } from "../contract/openapi.ts";
 import { type StandIn, startForge } from "../forge.ts";
 import { type Runtime, runtimes } from "../runtimes.ts";
-import { describeMachine, joinAgent, type TestAgent } from "./agent.ts";
+import { describeMachine, joinAgent, obey, type TestAgent } from "./agent.ts";
 
 const digest = `sha256:${"a".repeat(64)}`;
 const samples = join(import.meta.dir, "../../control-plane/webhooks/samples");
@@ -330,6 +330,10 @@ for (const { name, there, start } of runtimes) {
 						"compose: service web: its name begins with shop_",
 					],
 					[{ ...stack, images: { web: "nginx" } }, "compose: images.web: no image of this cluster"],
+					[
+						{ ...stack, images: { web: `skein.local/other/web:1@${digest}` } },
+						"compose: images.web: no image of this cluster",
+					],
 				];
 				for (const [told, message] of wrong) {
 					const refused = await tell(told);
@@ -375,6 +379,85 @@ for (const { name, there, start } of runtimes) {
 				await complete();
 			}, 30_000);
 		});
+
+		test.each([
+			["https://registry.example/web", "without https://"],
+			["team/web", "Docker Hub is docker.io"],
+			["registry.example/web:latest", "the tag is the commit"],
+			["registry.example/Team/web", "must be lowercase"],
+			["skein.local/web", "where images are without it"],
+		])("a registry %s is none", async (registry, message) => {
+			const environments = [{ name: "production" }];
+			const spec = {
+				name: "none",
+				repository: "https://git.example/x.git",
+				environments,
+				registry,
+			};
+			const refused = await call("POST", "/api/applications", { spec });
+			expect(refused.status).toBe(400);
+			expect(refused.json.message).toStartWith("spec.registry: must be HOST/REPOSITORY");
+			expect(refused.json.message).toContain(message);
+		});
+
+		test("an image that is pushed to a registry is pulled with the application's login, which stays when it goes", async () => {
+			const registry = "registry.example:5000/team/pushed";
+			const login = (password: string) => ({
+				registries: { "registry.example:5000": { username: "ann", password } },
+			});
+			const made = await call("POST", "/api/applications", {
+				spec: {
+					name: "pushed",
+					repository: "https://git.example/pushed.git",
+					registry,
+					environments: [{ name: "production", create: { Mode: { Replicated: { Replicas: 1 } } } }],
+				},
+				secrets: login("first-word"),
+			});
+			expect(made.status, made.text).toBe(201);
+			const path = "/api/applications/pushed/deployments";
+			expect((await call("POST", path, { ref: "4".repeat(40) })).status).toBe(201);
+			const assignedBuild = async () =>
+				((await agent.poll()).assignment?.builds ?? []).find(({ image }) =>
+					image.startsWith(registry),
+				);
+			await soon(async () => (await assignedBuild()) !== undefined);
+			const build = await assignedBuild();
+			expect(build?.image).toBe(`${registry}:${"4".repeat(12)}`);
+			const status = { ...unbuilt, state: "complete", digest, observed: 9 } as const;
+			if (build) await agent.report({ builds: [{ id: build.id, status }] });
+			const task = async () =>
+				(await agent.poll()).assignment?.tasks.find(
+					({ template }) => template.container.image === `${registry}:${"4".repeat(12)}@${digest}`,
+				);
+			await soon(async () => (await task()) !== undefined);
+			expect(await task()).toMatchObject({ registryAuth: true });
+			const asked = async () => {
+				const body = JSON.stringify({ task: (await task())?.id });
+				const reply = await agent.ask("/registry-auth", { method: "POST", body });
+				const { registryAuth } = (await reply.json()) as { registryAuth: string | null };
+				return (
+					registryAuth && JSON.parse(atob(registryAuth.replaceAll("-", "+").replaceAll("_", "/")))
+				);
+			};
+			expect(await asked()).toEqual({ username: "ann", password: "first-word" });
+			const secrets = "/api/applications/pushed/secrets";
+			expect((await call("PUT", secrets, login("second-word"))).status).toBe(200);
+			expect(await asked()).toEqual({ username: "ann", password: "second-word" });
+			const found = (await call("GET", "/services/pushed")).json;
+			const update = `/services/pushed/update?version=${found.Version.Index}`;
+			expect((await call("POST", update, { ...found.Spec, Labels: { a: "b" } })).status).toBe(200);
+			expect(await asked()).toEqual({ username: "ann", password: "second-word" });
+			const off = new AbortController();
+			const obeying = obey(agent, off.signal);
+			await soon(async () => (await call("GET", `${path}/1`)).json.outcome !== null);
+			expect((await call("GET", `${path}/1`)).json.outcome).toBe("succeeded");
+			expect((await call("DELETE", "/api/applications/pushed")).status).toBe(204);
+			off.abort();
+			await obeying;
+			expect(await asked()).toEqual({ username: "ann", password: "second-word" });
+			expect((await call("DELETE", "/services/pushed")).status).toBe(200);
+		}, 30_000);
 
 		const told = {
 			name: "told",

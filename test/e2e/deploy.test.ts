@@ -334,6 +334,79 @@ describe.skipIf(Boolean(reason))("a push", () => {
 			return states.at(-1)?.["state"] === "inactive";
 		});
 		await gitIn("checkout", "-q", "main");
+	}, 120_000);
+
+	test("to a registry of the user's is pulled from there by each node, and goes back to the very digest", async () => {
+		const beganMs = Date.now();
+		const { address } = await cluster.lab.registry({ users: { ann: "right-word" } });
+		const registry = `${address}/team/web`;
+		const deployed = (await deployments()).filter(({ outcome }) => outcome === "succeeded");
+		const [two = "", one = ""] = deployed.slice(-2).map(({ commit }) => commit);
+		const made = await skein(
+			[
+				...["app", "create", "pushed", "--repository", `http://${git}/web.git`, "--branch", "none"],
+				...["--replicas", "3", "--registry", registry, "--registry-username", "ann"],
+			],
+			"right-word\n",
+		);
+		expect(`${made.code} ${made.stderr}`).toBe("0 ");
+		const { spec, version } = await api<{ spec: { environments: object[] }; version: number }>(
+			"/applications/pushed",
+		);
+		const quickly = { Parallelism: 0, Monitor: 200_000_000 };
+		const create = (Replicas: number) => ({
+			Labels: { "skein.drain": "0s" },
+			Mode: { Replicated: { Replicas } },
+			UpdateConfig: quickly,
+		});
+		const environments = [
+			{ ...spec.environments[0], create: create(3) },
+			{ name: "staging", create: create(1) },
+		];
+		const changed = await fetch(`http://skein/api/applications/pushed?version=${version}`, {
+			unix: cluster.socket,
+			method: "PUT",
+			body: JSON.stringify({ spec: { ...spec, environments } }),
+		});
+		expect(changed.status).toBe(200);
+		const deploy = (ref: string) => skein(["app", "deploy", "pushed", "--ref", ref]);
+		const ofRunning = "-f desired-state=running --no-trunc --format {{.Image}}";
+		const images = async (service: string) =>
+			[
+				...new Set((await cluster.docker(`service ps ${service} ${ofRunning}`)).trim().split("\n")),
+			].join();
+		const first = await deploy(one);
+		expect(`${first.code} ${first.stderr}`).toBe("0 ");
+		const image = await images("pushed");
+		expect(image).toMatch(new RegExp(`^${registry}:${one.slice(0, 12)}@sha256:[0-9a-f]{64}$`));
+		const tags = await cluster.lab.client.must([
+			...["curl", "-sf", "-u", "ann:right-word", `http://${address}/v2/team/web/tags/list`],
+		]);
+		expect(JSON.parse(tags)).toEqual({ name: "team/web", tags: [one.slice(0, 12)] });
+		const pulled = await Promise.all(
+			cluster.lab.nodes.map((node) => node.must(["docker", "images", "--digests", registry])),
+		);
+		for (const list of pulled) expect(list).toContain(image.split("@")[1] ?? "?");
+
+		const promoted = await skein(["app", "promote", "pushed", "1", "-e", "staging"]);
+		expect(`${promoted.code} ${promoted.stderr}`).toBe("0 ");
+		expect(await images("pushed-staging")).toBe(image);
+
+		const key = ["app", "secret", "pushed", `registries.${address}`, "--user", "ann"];
+		expect((await skein(key, "wrong-word\n")).code).toBe(0);
+		const failed = await deploy(two);
+		expect(failed.code).toBe(1);
+		expect(failed.stderr).toContain(`pushing ${registry}:${two.slice(0, 12)}`);
+		expect(failed.stderr).toContain(`${address} refuses the login that it was given`);
+		expect(await images("pushed")).toBe(image);
+		expect((await skein(key, "right-word\n")).code).toBe(0);
+		expect((await deploy(two)).code).toBe(0);
+		expect(await images("pushed")).toContain(`${registry}:${two.slice(0, 12)}@`);
+		const back = await skein(["app", "rollback", "pushed", "1"]);
+		expect(`${back.code} ${back.stderr}`).toBe("0 ");
+		expect(await images("pushed")).toBe(image);
+		console.log(`with a registry: ${((Date.now() - beganMs) / 1000).toFixed(1)} s`);
+		await cluster.docker("service rm pushed pushed-staging");
 	}, 240_000);
 	describe("of a compose file", () => {
 		let shop = "";
