@@ -23,7 +23,7 @@ import type { Docker } from "../host/docker.ts";
 import type { Exec } from "../host/exec.ts";
 import { ensureMemory } from "../host/memory.ts";
 import { endMarked, runProgram } from "../host/program.ts";
-import { limitBuilds } from "./cgroup.ts";
+import { gatherSteps, limitBuilds } from "./cgroup.ts";
 import { placeholder } from "./compose.ts";
 import { BuildFailure } from "./failure.ts";
 import { fetchCommit } from "./fetch.ts";
@@ -79,6 +79,8 @@ const mark = "SKEIN_BUILD";
 const mostBegun = 2;
 /** With less room on its disk a checkout is given up: others live there, too. */
 const reserveBytes = 128 * 1024 * 1024;
+/** The API of the engines whose BuildKit makes its groups where it likes. */
+const ignoresGroups = "1.41";
 const lookMs = 1_000;
 const retryMs = 5_000;
 /** Each image of a compose file that a registry outside has: so long for its digest. */
@@ -248,6 +250,8 @@ export class Builds {
 		const cgroup = await limitBuilds(assignment.limits);
 		if (cgroup === undefined) log.add("no control group to be had: this build has no limits");
 		const guard = guardDisk(this.#folder(id), signal);
+		const isDeaf = this.#world.docker()?.apiVersion === ignoresGroups;
+		const steps = cgroup !== undefined && isDeaf ? gatherSteps() : undefined;
 		const world: StackWorld = {
 			secretDir: this.#secretDir(id),
 			signal: guard.signal,
@@ -284,6 +288,7 @@ export class Builds {
 			await buildImage(world, assignment, secrets, checkout);
 		} finally {
 			guard.end();
+			steps?.end();
 		}
 		this.#say(entry, { state: "storing" });
 		return store(assignment.image);

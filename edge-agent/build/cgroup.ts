@@ -3,7 +3,7 @@
 // Made straight in the kernel's tree, under no service manager: runc, as BuildKit runs it, makes its groups in whichever
 // it is told, whatever the engine's own driver is.
 
-import { access, mkdir, writeFile } from "node:fs/promises";
+import { access, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Resources } from "../../model/service.ts";
 
@@ -38,6 +38,50 @@ export async function limitBuilds(
 	} catch {
 		return undefined;
 	}
+}
+
+/** A step is in our group so soon after it began. */
+const gatherMs = 100;
+
+/**
+ * Engines before 23 make BuildKit's groups where they like, and not in ours: whoever is in them is moved into it, until
+ * this is ended. Whose builds they are cannot be told, so another's on this machine are limited meanwhile, too.
+ */
+export function gatherSteps(root = "/sys/fs/cgroup"): { end(): void } {
+	let isGathering = false;
+	const timer = setInterval(() => {
+		if (isGathering) return;
+		isGathering = true;
+		void gather(root).finally(() => {
+			isGathering = false;
+		});
+	}, gatherMs);
+	return { end: () => clearInterval(timer) };
+}
+
+async function gather(root: string): Promise<void> {
+	const isOneTree = await isThere(join(root, "cgroup.controllers"));
+	for (const tree of isOneTree ? [root] : [join(root, "cpu"), join(root, "memory")]) {
+		for (const group of await stepsIn(tree)) {
+			const pids = await readFile(join(group, "cgroup.procs"), "utf8").catch(() => "");
+			for (const pid of pids.split("\n").filter(Boolean)) {
+				// One that has ended meanwhile is in no group.
+				await writeFile(join(tree, name, "cgroup.procs"), pid).catch(() => undefined);
+			}
+		}
+	}
+}
+
+/** By the engine's two drivers: cgroupfs, and systemd, whose name for a group runc takes for a folder's here. */
+async function stepsIn(tree: string): Promise<readonly string[]> {
+	const within = (path: string) => readdir(path).catch(() => []);
+	const ofBuildKit = join(tree, "docker/buildkit");
+	return [
+		...(await within(ofBuildKit)).map((each) => join(ofBuildKit, each)),
+		...(await within(tree))
+			.filter((each) => each.startsWith("system.slice:docker:"))
+			.map((each) => join(tree, each)),
+	];
 }
 
 async function set(group: string, values: readonly (readonly [string, string])[]): Promise<void> {
