@@ -98,6 +98,18 @@ secrets: { s: { file: a/s } }`);
 		expect(() => read(text)).toThrow(message);
 	});
 
+	test("of numbers that YAML changes is refused, or told so", () => {
+		const environment = (words: string) =>
+			read(`services:\n  a:\n    image: b\n    environment:\n      ${words}\n`);
+		expect(() => environment("ID: 123456789012345678")).toThrow(
+			"compose.yaml: services.a.environment.ID: write so large a number in quotes",
+		);
+		expect(environment("ID: '123456789012345678'").warnings).toEqual([]);
+		expect(environment("ZIP: 01067 # Dresden").warnings).toEqual([
+			"ZIP: 01067: read without its first zero: write it in quotes",
+		]);
+	});
+
 	test("that says what has no effect is told so", () => {
 		const { warnings } = read(
 			"name: other\nservices: { a: { build: { context: ., cache_from: [x] } } }",

@@ -47,8 +47,10 @@ export function readCompose(text: string, world: ComposeWorld): ReadCompose {
 	const parsed = parse(text, world.file);
 	const complain = (field: string, what: string) =>
 		new BuildFailure(`${world.file}: ${field}${field && ": "}${what}`);
-	const warnings: string[] = [];
-	const file = prefixed(parsed) as Section;
+	const warnings = [...text.matchAll(octal)].map(
+		([, words = ""]) => `${words.trim()}: read without its first zero: write it in quotes`,
+	);
+	const file = prefixed(parsed, world.file) as Section;
 	if (!isSection(file)) throw complain("", "no compose file: it has no services");
 	if ("name" in file && file["name"] !== world.stack) {
 		warnings.push(`name: the stack is called ${world.stack}, as the application says`);
@@ -140,23 +142,27 @@ function parse(text: string, file: string): unknown {
 }
 
 /** A copy, in which nothing is shared, with the prefix before every variable's name. */
-function prefixed(value: unknown): unknown {
+function prefixed(value: unknown, file: string): unknown {
 	let count = 0;
-	const copy = (each: unknown, depth: number): unknown => {
-		if (++count > mostValues || depth > deepest) {
-			throw new BuildFailure("the compose file says too much: more than 100,000 values");
+	const copy = (each: unknown, at: readonly string[]): unknown => {
+		if (++count > mostValues || at.length > deepest) {
+			throw new BuildFailure(`${file}: it says too much: more than 100,000 values`);
 		}
 		if (typeof each === "string") {
 			return each.replace(/\$(\$|\{?(?=[A-Za-z_]))/g, (all, rest) =>
 				rest === "$" ? all : `${all}${prefix}`,
 			);
 		}
-		if (Array.isArray(each)) return each.map((inner) => copy(inner, depth + 1));
+		// Docker keeps all digits of it; ours were lost with the reading.
+		if (Number.isInteger(each) && !Number.isSafeInteger(each)) {
+			throw new BuildFailure(`${file}: ${at.join(".")}: write so large a number in quotes`);
+		}
+		if (Array.isArray(each)) return each.map((inner, index) => copy(inner, [...at, `${index}`]));
 		if (typeof each !== "object" || each === null) return each;
-		const entries = Object.entries(each).map(([key, inner]) => [key, copy(inner, depth + 1)]);
+		const entries = Object.entries(each).map(([key, inner]) => [key, copy(inner, [...at, key])]);
 		return Object.fromEntries(entries);
 	};
-	return copy(value, 0);
+	return copy(value, []);
 }
 
 const isSection = (value: unknown): value is Section =>
@@ -200,6 +206,9 @@ function refuseOwnFolders(volumes: unknown, complain: (what: string) => BuildFai
 		);
 	}
 }
+
+/** A value that Docker would read in octal, where that says nothing: all but modes, which are restored. */
+const octal = /^((?!.*\bmode\b).*[:-] +0\d+)[ \t]*(?:#.*)?$/gm;
 
 /** `mode: 0440` is octal in Docker's YAML and decimal in ours. */
 function restoreModes(files: unknown, text: string): void {
