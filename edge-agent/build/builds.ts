@@ -265,7 +265,7 @@ export class Builds {
 					env: { ...inherited(), ...env, [mark]: id },
 					signal: guard.signal,
 				}),
-			askRegistry: (path, auth) => this.#askRegistry(path, auth),
+			askRegistry: (path, auth) => this.#askRegistry(path, auth, log),
 		};
 		const store = async (image: string) => {
 			const docker = await this.#persist(signal, async () =>
@@ -337,7 +337,7 @@ export class Builds {
 	}
 
 	/** By the engine, which has the ways and the certificates. What it cannot say in time goes by its tag. */
-	async #askRegistry(path: string, auth: string | null): Promise<Response> {
+	async #askRegistry(path: string, auth: string | null, log: BuildLog): Promise<Response> {
 		const docker = path.includes(placeholder) ? undefined : this.#world.docker();
 		if (!docker) return Response.json({ message: "no registry has it" }, { status: 404 });
 		const headers = auth ? { "X-Registry-Auth": auth } : undefined;
@@ -347,7 +347,11 @@ export class Builds {
 		});
 		return Promise.race([asked, late]).then(
 			(answer) => Response.json(answer),
-			(error: unknown) => Response.json({ message: messageOf(error) }, { status: 404 }),
+			(error: unknown) => {
+				const image = decodeURIComponent(path).replace(/^\/distribution\/(.*)\/json$/, "$1");
+				log.add(`${image} goes by its tag, its digest is not known: ${messageOf(error)}`);
+				return Response.json({ message: messageOf(error) }, { status: 404 });
+			},
 		);
 	}
 

@@ -46,7 +46,7 @@ export async function readStack(
 	const recorded = await record(world, stack.name, read, registries);
 	const builds = new Map<string, Recipe>();
 	const services: Document[] = [];
-	for (const service of recorded.services) {
+	for (const service of recorded.services.toSorted(byName)) {
 		const name = `${service["Name"]}`.slice(stack.name.length + 1);
 		const of = carried(name);
 		if (of === undefined) services.push(service);
@@ -76,16 +76,16 @@ export function reportOf(
 		networks,
 		secrets,
 		configs,
-		services: services
-			// Docker makes them in another order each time.
-			.toSorted((a, b) => (`${a["Name"]}` < `${b["Name"]}` ? -1 : 1))
-			.map((service) => {
-				const name = `${service["Name"]}`.slice(stack.length + 1);
-				return withImage(service, Object.hasOwn(images, name) ? images[name] : undefined);
-			}),
+		services: services.toSorted(byName).map((service) => {
+			const name = `${service["Name"]}`.slice(stack.length + 1);
+			return withImage(service, Object.hasOwn(images, name) ? images[name] : undefined);
+		}),
 		images,
 	};
 }
+
+/** Docker makes them in another order each time. */
+const byName = (a: Document, b: Document) => (`${a["Name"]}` < `${b["Name"]}` ? -1 : 1);
 
 /** Where the image of one service goes: of `skein.local/shop:3f2a1b0`, `skein.local/shop/api:3f2a1b0`. */
 export function imageNameOf(image: string, service: string, taken: ReadonlySet<string>): string {
@@ -149,11 +149,8 @@ async function record(
 	}
 }
 
-/** Said of what is only written down, and of images that are yet to be built. */
-const isIdle = (line: string) =>
-	/^(Creating|Updating) (network|secret|config|service) |skein\.local\/unbuilt|^image .* could not be accessed on a registry to record$|^its digest\. Each node will access /.test(
-		line,
-	);
+/** Said of what is only written down. */
+const isIdle = (line: string) => /^Creating (network|secret|config|service) /.test(line);
 
 async function recipeOf(
 	{ context, dockerfile, target, args }: BuildSection,

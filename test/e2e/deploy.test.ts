@@ -481,6 +481,7 @@ CMD ["httpd", "-f", "-p", "80", "-h", "/www"]
 			expect(await cluster.docker("network ls --filter name=shop_back -q")).not.toBe("");
 			const log = await skein(["app", "logs", "shop"]);
 			expect(log.stdout).toContain("Ignoring unsupported options: restart");
+			expect(log.stdout).toContain("lab/busybox:1 goes by its tag");
 		}, 240_000);
 
 		test("of which one image and a config change, and a service goes", async () => {
