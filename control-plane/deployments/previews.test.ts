@@ -14,6 +14,7 @@ import { readSpec, specSchema } from "./application.ts";
 import { withWholeCommits } from "./commits.ts";
 import { deploymentsOf } from "./deliver.ts";
 import { planner } from "./plan.ts";
+import { secretsFor } from "./secrets.ts";
 
 const builder = { git: "2.39.5", builder: "buildkit" } as const;
 const hourMs = 3_600_000;
@@ -197,12 +198,24 @@ describe("a pull request", () => {
 		const open = start({ forks: true });
 		tell(open, { isFork: true });
 		expect(deployments(open)[0]?.ref).toBe("refs/pull/12/head");
-		expect([...open.facts.builds.values()][0]?.recipe.secrets).toEqual([]);
+		const [build] = [...open.facts.builds.values()];
+		const secrets = {
+			...{ webhook: ["a-webhook's-secret"], build: { npm: "word" } },
+			registries: { "registry.example": { username: "ann", password: "word" } },
+		};
+		expect(secretsFor(must(build, "it is built"), secrets, open.facts)).toEqual({
+			secrets: {},
+			registries: {},
+		});
 		tell(open, { isFork: true, number: 13 }, "GitLab");
 		expect(deployments(open)[1]?.ref).toBe("refs/merge-requests/13/head");
 		// Of the same commit, but with what strangers do not get.
 		tell(open, { number: 13, commit: "b".repeat(40) });
-		expect([...open.facts.builds.values()].at(-1)?.recipe.secrets).toEqual(["npm"]);
+		const ours = must([...open.facts.builds.values()].at(-1), "it is built");
+		expect(secretsFor(ours, secrets, open.facts)).toEqual({
+			secrets: { npm: "word" },
+			registries: secrets.registries,
+		});
 	});
 
 	test("into another branch has none", () => {

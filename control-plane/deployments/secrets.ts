@@ -7,6 +7,7 @@ import type { Build, BuildSecrets } from "../../model/build.ts";
 import type { ApplicationId, MaterialId } from "../../model/id.ts";
 import { loginFor } from "../../model/image.ts";
 import { contentKey, type SealedContent } from "../../model/material.ts";
+import type { Snapshot } from "../../model/snapshot.ts";
 import { toBase64 } from "../accounts/base64.ts";
 import type { Contents } from "../cluster.ts";
 
@@ -122,14 +123,19 @@ export async function registryAuthOf(
 
 /** For the node that builds, and no more than this build takes. */
 export function secretsFor(
-	{ recipe }: Pick<Build, "recipe">,
+	{ id, recipe }: Pick<Build, "id" | "recipe">,
 	{ login: user, ssh, build, registries }: ApplicationSecrets,
+	{ deployments }: Pick<Snapshot, "deployments">,
 ): BuildSecrets {
+	// Their Dockerfile would name what else there is in a registry, and read it.
+	const isStrangers = [...deployments.values()].some(
+		(each) => each.build === id && each.preview?.isFork,
+	);
 	const wanted = Object.entries(build).filter(([name]) => recipe.secrets.includes(name));
 	return {
 		...(user && { login: user }),
 		...(ssh && { ssh }),
 		secrets: Object.fromEntries(wanted),
-		registries,
+		registries: isStrangers ? {} : registries,
 	};
 }

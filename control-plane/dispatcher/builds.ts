@@ -17,9 +17,10 @@ export async function buildSecretsFor(
 	id: string,
 ): Promise<BuildSecrets> {
 	const build = await buildOf(door, node, id);
-	const application = (await door.snapshot()).applications.get(build.application);
+	const snapshot = await door.snapshot();
+	const application = snapshot.applications.get(build.application);
 	if (!application || hasEnded(build.status.state)) throw gone();
-	return secretsFor(build, await readSecrets(door.contents, application));
+	return secretsFor(build, await readSecrets(door.contents, application), snapshot);
 }
 
 export async function keepBuildLog(
