@@ -132,7 +132,9 @@ async function record(
 		said.length = 0;
 		const path = join(world.secretDir, "compose.json");
 		await writeFile(path, text, { mode: 0o600 });
-		return run([...detach, "-c", path, stack], (line) => said.push(unprefixed(line)));
+		// Registries are asked for digests with their logins, which go no further.
+		const args = [...detach, "--with-registry-auth", "-c", path, stack];
+		return run(args, (line) => said.push(unprefixed(line)));
 	};
 	try {
 		let code = await deploy(read.text);
