@@ -105,8 +105,7 @@ async function makeApplication({ socket }: TestCluster, repository: Repository):
 	});
 	if (!reply.ok) throw new Error(await reply.text());
 	const { webhook, webhookSecret } = (await reply.json()) as Record<string, string>;
-	const { pathname } = new URL(webhook ?? "");
-	await repository.hook(`http://192.168.77.254:8787${pathname}`, webhookSecret ?? "");
+	await repository.hook(webhook ?? "", webhookSecret ?? "");
 }
 
 async function deployByPush(

@@ -3,19 +3,19 @@
 
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
-import { cp, mkdir, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Kept } from "../forge.ts";
 import { labAvailable } from "../lab/available.ts";
-import { must as mustRun, run } from "../lab/run.ts";
+import { run } from "../lab/run.ts";
 import { startCluster, type TestCluster, threeEngines, until } from "./cluster.ts";
+import { makeRepository, type Repository, serveGit } from "./repository.ts";
 import type { Sum } from "./requests.ts";
 
 const reason = labAvailable();
 if (reason) console.log(`skipped: ${reason}`);
 
 const root = join(import.meta.dir, "../..");
-const git = "192.168.77.254:8080";
 const forge = "192.168.77.254:3000";
 
 const dockerfile = `FROM lab/busybox:1
@@ -40,7 +40,7 @@ interface Deployment {
 
 describe.skipIf(Boolean(reason))("a push", () => {
 	let cluster: TestCluster;
-	let work = "";
+	let web: Repository;
 	let webhook = "";
 	let secret = "";
 
@@ -67,42 +67,14 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		});
 	const deployments = (of = "web") => api<readonly Deployment[]>(`/applications/${of}/deployments`);
 	const last = async (): Promise<Deployment | undefined> => (await deployments())[0];
-	const gitIn = (...args: string[]) => gitAt(work, ...args);
-	const gitAt = (dir: string, ...args: string[]) =>
-		cluster.lab.client.must(["git", "-C", dir, ...args], {
-			env: {
-				HOME: cluster.lab.dir,
-				GIT_AUTHOR_NAME: "Ann",
-				GIT_AUTHOR_EMAIL: "ann@example.org",
-				GIT_COMMITTER_NAME: "Ann",
-				GIT_COMMITTER_EMAIL: "ann@example.org",
-			},
-		});
-
-	/** A bare repository with our hook, which has yet to be told whom to tell. */
-	async function serve(bare: string): Promise<void> {
-		await mustRun(["git", "init", "-q", "--bare", "-b", "main", bare]);
-		await mustRun(["git", "-C", bare, "config", "http.receivepack", "true"]);
-		await cp(join(root, "control-plane/webhooks/hook.sh"), join(bare, "hooks/post-receive"));
-		await mustRun(["chmod", "755", join(bare, "hooks/post-receive")]);
-	}
+	const push = (files: Readonly<Record<string, string>>, branch?: string) =>
+		web.push(files, branch);
 	/** As the command line says where an application's webhook is, and what its secret. */
-	async function hookUp(bare: string, said: string) {
-		const address = /address +(\S+)/.exec(said)?.[1] ?? "";
+	async function hookUp(repository: Repository, said: string) {
+		const webhook = /address +(\S+)/.exec(said)?.[1] ?? "";
 		const secret = /secret +(\S+)/.exec(said)?.[1] ?? "";
-		const config = ["git", "-C", bare, "config"];
-		const there = `http://192.168.77.254:8787${new URL(address).pathname}`;
-		await mustRun([...config, "skein.webhook", there]);
-		await mustRun([...config, "skein.secret", secret]);
-		return { webhook: address, secret };
-	}
-	/** Commits and pushes; gives the commit. */
-	async function push(files: Readonly<Record<string, string>>, branch = "main"): Promise<string> {
-		for (const [name, text] of Object.entries(files)) await writeFile(join(work, name), text);
-		await gitIn("add", "-A");
-		await gitIn("commit", "-q", "-m", Object.values(files).join(" ").slice(0, 40));
-		await gitIn("push", "-q", "origin", `HEAD:${branch}`);
-		return (await gitIn("rev-parse", "HEAD")).trim();
+		await repository.hook(webhook, secret);
+		return { webhook, secret };
 	}
 	async function ended(commit: string, of = "web"): Promise<Deployment> {
 		let found: Deployment | undefined;
@@ -134,15 +106,10 @@ describe.skipIf(Boolean(reason))("a push", () => {
 			env: { SKEIN_INSECURE_FORGES: forge },
 		});
 		const { lab } = cluster;
-		const served = join(lab.dir, "git");
-		work = join(lab.dir, "work");
-		await mkdir(served);
-		await serve(join(served, "web.git"));
-		lab.client.spawn([process.execPath, join(import.meta.dir, "git-server.ts"), git, served]);
+		await serveGit(lab);
+		web = await makeRepository(lab, "web");
 		const standIn = join(root, "test/forge.ts");
 		lab.client.spawn([process.execPath, standIn, forge, "github", "forge-token", "shop/web"]);
-		await mustRun(["git", "init", "-q", "-b", "main", work]);
-		await mustRun(["git", "-C", work, "remote", "add", "origin", `http://${git}/web.git`]);
 	}, 900_000);
 	afterAll(() => cluster?.stop(), 60_000);
 
@@ -153,7 +120,7 @@ describe.skipIf(Boolean(reason))("a push", () => {
 			JSON.stringify({
 				spec: {
 					name: "web",
-					repository: `http://${git}/web.git`,
+					repository: web.url,
 					forge: { kind: "github", api: `http://${forge}`, project: "shop/web" },
 					environments: [
 						{
@@ -185,7 +152,7 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		);
 		const made = await skein(["app", "create", "--file", file]);
 		expect(`${made.code} ${made.stderr}`).toBe("0 ");
-		({ webhook, secret } = await hookUp(join(cluster.lab.dir, "git/web.git"), made.stdout));
+		({ webhook, secret } = await hookUp(web, made.stdout));
 		expect((await skein(["app", "ls"])).stdout).toContain("web");
 	}, 60_000);
 
@@ -254,6 +221,18 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		);
 	}, 120_000);
 
+	test("for which no node has room says which disk, and the old version serves", async () => {
+		const builds = "/var/lib/skein-agent/builds";
+		const onAll = (line: string) =>
+			Promise.all(cluster.lab.nodes.map((node) => node.must(["sh", "-c", line])));
+		await onAll(`mkdir -p ${builds} && mount -t tmpfs -o size=120m full ${builds}`);
+		const failed = await ended(await push({ Dockerfile: dockerfile, page: "no room\n" }));
+		await onAll(`umount ${builds}`);
+		expect(failed.outcome).toBe("failed");
+		expect(failed.reason).toContain(`the disk of ${builds}`);
+		expect(await pages()).toEqual(["two", "two", "two"]);
+	}, 120_000);
+
 	test("whose migration fails changes nothing", async () => {
 		const failed = await ended(await push({ Dockerfile: dockerfile, page: "broken-migration\n" }));
 		expect(failed.outcome).toBe("failed");
@@ -313,7 +292,7 @@ describe.skipIf(Boolean(reason))("a push", () => {
 			const told = (await toldOf(sha)).deployments[0]?.states.at(-1)?.["environment_url"];
 			return (await cluster.lab.client.exec(["curl", "-sS", "-m", "10", `${told}`])).stdout.trim();
 		};
-		await gitIn("checkout", "-q", "-b", "feature");
+		await web.git("checkout", "-q", "-b", "feature");
 		let sha = await push({ page: "preview one\n" }, "feature");
 		await tell("opened", sha);
 		expect(await ended(sha)).toMatchObject({ outcome: "succeeded" });
@@ -333,7 +312,7 @@ describe.skipIf(Boolean(reason))("a push", () => {
 			const { states = [] } = (await toldOf(sha)).deployments[0] ?? {};
 			return states.at(-1)?.["state"] === "inactive";
 		});
-		await gitIn("checkout", "-q", "main");
+		await web.git("checkout", "-q", "main");
 	}, 120_000);
 
 	test("to a registry of the user's is pulled from there by each node, and goes back to the very digest", async () => {
@@ -344,7 +323,7 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		const [two = "", one = ""] = deployed.slice(-2).map(({ commit }) => commit);
 		const made = await skein(
 			[
-				...["app", "create", "pushed", "--repository", `http://${git}/web.git`, "--branch", "none"],
+				...["app", "create", "pushed", "--repository", web.url, "--branch", "none"],
 				...["--replicas", "3", "--registry", registry, "--registry-username", "ann"],
 			],
 			"right-word\n",
@@ -409,14 +388,9 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		await cluster.docker("service rm pushed pushed-staging");
 	}, 240_000);
 	describe("of a compose file", () => {
-		let shop = "";
-		async function deployed(files: Readonly<Record<string, string>>): Promise<Deployment> {
-			for (const [name, text] of Object.entries(files)) await writeFile(join(shop, name), text);
-			await gitAt(shop, "add", "-A");
-			await gitAt(shop, "commit", "-q", "-m", "change");
-			await gitAt(shop, "push", "-q", "origin", "HEAD:main");
-			return ended((await gitAt(shop, "rev-parse", "HEAD")).trim(), "shop");
-		}
+		let shop: Repository;
+		const deployed = async (files: Readonly<Record<string, string>>) =>
+			ended(await shop.push(files), "shop");
 		const running = async () =>
 			(await cluster.docker("stack services shop --format '{{.Name}} {{.Replicas}}'"))
 				.trim()
@@ -451,18 +425,12 @@ CMD ["httpd", "-f", "-p", "80", "-h", "/www"]
 `;
 
 		test("builds its services and makes them one stack", async () => {
-			const served = join(cluster.lab.dir, "git/shop.git");
-			shop = join(cluster.lab.dir, "shop");
-			await serve(served);
-			await mustRun(["git", "init", "-q", "-b", "main", shop]);
-			await mustRun(["git", "-C", shop, "remote", "add", "origin", `http://${git}/shop.git`]);
-			await mkdir(join(shop, "web"));
-			await mkdir(join(shop, "api"));
-			const repository = ["--repository", `http://${git}/shop.git`];
+			shop = await makeRepository(cluster.lab, "shop");
+			const repository = ["--repository", shop.url];
 			const file = ["--compose", "compose.yaml", "--env", "GREETING=hello"];
 			const made = await skein(["app", "create", "shop", ...repository, ...file]);
 			expect(`${made.code} ${made.stderr}`).toBe("0 ");
-			await hookUp(served, made.stdout);
+			await hookUp(shop, made.stdout);
 			const first = await deployed({
 				"compose.yaml": compose(`
   old:

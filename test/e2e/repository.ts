@@ -16,10 +16,12 @@ const ann = {
 
 export interface Repository {
 	readonly url: string;
-	/** From now on pushes are told there. */
+	/** From now on pushes are told there: to the control plane of the lab, by the path of that address. */
 	hook(webhook: string, secret: string): Promise<void>;
-	/** Commits to `main` and pushes; gives the commit. */
-	push(files: Readonly<Record<string, string>>): Promise<string>;
+	/** In the clone. */
+	git(...args: readonly string[]): Promise<string>;
+	/** Commits and pushes, to `main` unless told; gives the commit. */
+	push(files: Readonly<Record<string, string>>, branch?: string): Promise<string>;
 }
 
 /** Serves whatever lies in the lab's folder `git`. */
@@ -39,22 +41,24 @@ export async function makeRepository({ client, dir }: Lab, name: string): Promis
 	await must(["chmod", "755", join(bare, "hooks/post-receive")]);
 	await must(["git", "init", "-q", "-b", "main", work]);
 	await must(["git", "-C", work, "remote", "add", "origin", url]);
-	const git = (...args: string[]) =>
+	const git = (...args: readonly string[]) =>
 		client.must(["git", "-C", work, ...args], { env: { HOME: dir, ...ann } });
 	return {
 		url,
+		git,
 		async hook(webhook, secret) {
-			await must(["git", "-C", bare, "config", "skein.webhook", webhook]);
+			const there = `http://192.168.77.254:8787${new URL(webhook).pathname}`;
+			await must(["git", "-C", bare, "config", "skein.webhook", there]);
 			await must(["git", "-C", bare, "config", "skein.secret", secret]);
 		},
-		async push(files) {
+		async push(files, branch = "main") {
 			for (const [path, text] of Object.entries(files)) {
 				await mkdir(dirname(join(work, path)), { recursive: true });
 				await writeFile(join(work, path), text);
 			}
 			await git("add", "-A");
 			await git("commit", "-q", "-m", Object.values(files).join(" ").slice(0, 40));
-			await git("push", "-q", "origin", "HEAD:main");
+			await git("push", "-q", "origin", `HEAD:${branch}`);
 			return (await git("rev-parse", "HEAD")).trim();
 		},
 	};
