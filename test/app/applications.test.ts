@@ -511,7 +511,7 @@ for (const { name, there, start } of runtimes) {
 			await soon(async () => states(sha).includes("pending"));
 			await soon(async () => ((await agent.poll()).assignment?.builds?.length ?? 0) > 0);
 			await failBuild("[1/1] RUN make: exit code 2");
-			await soon(async () => states(sha).includes("failure"));
+			await soon(async () => (await deployment()).told?.said === "failed");
 			expect(forge.complaints).toEqual([]);
 			expect(forge.statuses.at(-1)).toEqual({
 				sha,
@@ -527,7 +527,6 @@ for (const { name, there, start } of runtimes) {
 			expect(more).toEqual([]);
 			expect(there?.made).toMatchObject({ ref: sha, environment: "told/production" });
 			expect(there?.states.at(-1)).toMatchObject({ state: "failure" });
-			await soon(async () => (await deployment()).told?.said === "failed");
 			const count = forge.requests;
 			await Bun.sleep(2_500);
 			expect(forge.requests).toBe(count);
