@@ -31,6 +31,8 @@ export interface Preview {
 	readonly touchedMs: number;
 	/** Why it is to go; absent while it is to stay. */
 	readonly over?: string;
+	/** Of a compose file, once it goes: the stacks whose networks, secrets and configs go when their services have. */
+	readonly stacks?: readonly string[];
 }
 
 export interface ApplicationSpec {

@@ -14,6 +14,8 @@ export interface StackOrder {
 	readonly variables: Readonly<Record<string, string>>;
 	/** By service: these images and no others, where another environment's are promoted. */
 	readonly images?: Readonly<Record<string, string>>;
+	/** Of a pull request: its ports are whichever are free, and out of a fork it has what is its own and no more. */
+	readonly preview?: { readonly isFork: boolean };
 }
 
 /** As the node that built it tells: `POST /agent/build-stack?build=ID`. */
@@ -41,6 +43,8 @@ export interface Stack {
 	readonly services: readonly Document[];
 	readonly files: readonly StackFile[];
 	readonly images: ReportedStack["images"];
+	/** Out of a fork: none of the application's logins are for it. */
+	readonly isStrangers?: true;
 }
 
 /** A secret or config of the stack, at just this content. */

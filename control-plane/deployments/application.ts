@@ -129,7 +129,11 @@ export function readSpec(asked: z.output<typeof specSchema>): ApplicationSpec {
 	environments.forEach((each, index) => {
 		const complaint =
 			(compose === undefined ? plainComplaint(each) : stackComplaint(each)) ??
-			(each.previews && patternComplaint(each, environments));
+			(each.previews &&
+				(patternComplaint(each, environments) ??
+					(compose === undefined
+						? createComplaint(each)
+						: nameComplaint(each, environments, asked.name))));
 		if (complaint) throw invalid(`environments.${index}.${complaint}`);
 	});
 	return {
@@ -176,13 +180,18 @@ function patternComplaint(
 	pattern: AskedEnvironment,
 	all: readonly AskedEnvironment[],
 ): string | null {
-	const { create, tags, service = "" } = pattern;
+	const { tags } = pattern;
 	if (all.some((each) => each !== pattern && each.previews)) {
 		return "previews: another environment has previews too: a pull request gets one";
 	}
 	const taken = all.find((each) => /^pr-\d+$/.test(each.name));
 	if (taken) return `previews: an environment is named ${taken.name}, as a preview would be`;
 	if (tags.length > 0) return "tags: pull requests are of branches: leave them out";
+	return null;
+}
+
+/** Of one image: nothing else says how its service is made. */
+function createComplaint({ create, service = "" }: AskedEnvironment): string | null {
 	if (!create)
 		return "create: say how a preview's service is to be made (Docker's ServiceSpec; {} will do)";
 	if (service.length > longestPrefix) {
@@ -192,6 +201,21 @@ function patternComplaint(
 	const fixed = ports.find(({ PublishedPort = 0 }) => PublishedPort > 0);
 	if (!fixed) return null;
 	return `create.EndpointSpec.Ports: previews cannot all publish port ${fixed.PublishedPort}: leave PublishedPort out, and each gets one of its own`;
+}
+
+/** Of a compose file: each one's stack is named after the pattern's. */
+function nameComplaint(
+	{ service }: AskedEnvironment,
+	all: readonly AskedEnvironment[],
+	application: string,
+): string | null {
+	const stack = service || application;
+	const taken = all.find((each) => {
+		const other = each.service || `${application}-${each.name}`;
+		return other.startsWith(`${stack}-pr-`) && /^\d+$/.test(other.slice(`${stack}-pr-`.length));
+	});
+	if (!taken) return null;
+	return `service: the environment ${taken.name} has a stack that is named as a preview's would be: name one of them otherwise`;
 }
 
 /** As it would be written, whole: what is shown can be changed and sent back. */
@@ -216,10 +240,7 @@ function plainComplaint({ beforeService }: AskedEnvironment): string | undefined
 }
 
 function stackComplaint(asked: AskedEnvironment): string | undefined {
-	const { before, beforeService, create, previews, service = "", variables } = asked;
-	if (previews) {
-		return "previews: a compose file publishes the same ports for each, so that there are none of it: leave them out";
-	}
+	const { before, beforeService, create, service = "", variables } = asked;
 	if (create) {
 		return "create: the compose file says how its services are made: leave it out";
 	}

@@ -23,9 +23,10 @@ export function buildFor(
 	{ nowMs, newId }: Moment,
 	{ id: application, spec }: Application,
 	environment: Environment,
-	{ commit, ref, cause, preview }: Deployment,
+	deployment: Deployment,
 ): Build {
-	const stack = orderFor(draft, spec.build, environment, cause);
+	const { commit, ref, preview } = deployment;
+	const stack = orderFor(draft, spec.build, environment, deployment);
 	const architecture = architectureFor(draft);
 	// Strangers wrote what reads them.
 	const recipe = preview?.isFork ? { ...spec.build, secrets: [] } : spec.build;
@@ -120,11 +121,16 @@ function orderFor(
 	{ deployments }: Snapshot,
 	{ compose }: Recipe,
 	{ service: name, variables }: Environment,
-	cause: Deployment["cause"],
+	{ cause, preview }: Pick<Deployment, "cause" | "preview">,
 ): StackOrder | undefined {
 	if (!compose) return undefined;
 	const from = cause.kind === "promotion" ? deployments.get(cause.from) : undefined;
-	return { name, variables, ...(from?.stack && { images: from.stack.images }) };
+	return {
+		name,
+		variables,
+		...(from?.stack && { images: from.stack.images }),
+		...(preview && { preview: { isFork: preview.isFork } }),
+	};
 }
 
 /** Whether anybody can get it now. An image of a registry outside is that registry's matter. */

@@ -5,7 +5,7 @@ import type { Snapshot } from "../../model/snapshot.ts";
 import { Draft } from "../manager/draft.ts";
 import { type Planner, plan, planAfter } from "../manager/plan.ts";
 import { advance } from "./advance.ts";
-import { previewsUntilMs } from "./previews.ts";
+import { areGoing, previewsUntilMs } from "./previews.ts";
 
 /** A deployment takes three or four steps at once at most. */
 const mostTurns = 8;
@@ -27,7 +27,7 @@ function withDeployments(
 ): Plan {
 	const untilMs = previewsUntilMs(snapshot);
 	const isDue = untilMs !== null && untilMs <= moment.nowMs;
-	if (!isDue && isIdle(snapshot, given)) {
+	if (!isDue && !areGoing(snapshot) && isIdle(snapshot, given)) {
 		return untilMs === null ? first : { ...first, wakeAtMs: earlier(first.wakeAtMs, untilMs) };
 	}
 	let asked = given;

@@ -327,4 +327,20 @@ describe("refused:", () => {
 		const asked = { name: "web", repository: "https://git.example/web.git", environments };
 		expect(() => readSpec(specSchema.parse(asked))).toThrow(message);
 	});
+
+	test.each<[string, readonly object[], string]>([
+		["create", [preview], "environments.0.create: the compose file says how"],
+		[
+			"another's stack",
+			[
+				{ name: "preview", previews: {} },
+				{ name: "production", service: "shop-pr-1" },
+			],
+			"environments.0.service: the environment production has a stack that is named as",
+		],
+	])("%s, of a compose file", (_what, environments, message) => {
+		const build = { compose: "compose.yaml" };
+		const asked = { name: "shop", repository: "https://git.example/web.git", build, environments };
+		expect(() => readSpec(specSchema.parse(asked))).toThrow(message);
+	});
 });

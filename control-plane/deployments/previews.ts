@@ -15,6 +15,9 @@ import type { PullRequest } from "../../model/git.ts";
 import type { Service } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
 import type { Draft } from "../manager/draft.ts";
+import { same } from "../manager/same.ts";
+import { removeLeft, stacksOf } from "./leftovers.ts";
+import { removal } from "./stack.ts";
 
 /** The environment that all previews are made after; itself it is none. */
 export type Pattern = Environment & { readonly previews: Previews };
@@ -64,6 +67,7 @@ export function judge(
 	const { number, commit, branch, title, isFork } = request;
 	const all = application.previews ?? [];
 	const others = all.filter((each) => each.number !== number);
+	const standing = others.filter(({ over }) => !over).length;
 	const known = all.find((each) => each.number === number);
 	if (request.action === "closed") {
 		if (!known) return { kind: "nothing", because: `Pull request ${number} has no preview.` };
@@ -77,8 +81,8 @@ export function judge(
 		return { kind: "nothing", because: `Deployment #${last.number} is of that commit.` };
 	}
 	const { max } = pattern.previews;
-	if (!known && others.length >= max) {
-		const reason = `previews: there are ${others.length} already, and previews.max is ${max}: close a pull request or raise it, then push again`;
+	if ((!known || known.over) && standing >= max) {
+		const reason = `previews: there are ${standing} already, and previews.max is ${max}: close a pull request or raise it, then push again`;
 		return { kind: "refuse", reason };
 	}
 	const preview: Preview = { number, branch, title, isFork, touchedMs: nowMs };
@@ -88,37 +92,57 @@ export function judge(
 const endOf = ({ touchedMs, over }: Preview, pattern: Pattern | undefined) =>
 	over || !pattern ? 0 : touchedMs + pattern.previews.ttlMs;
 
-/** Until when nothing of them is to be removed; null where there are none. */
+/** Until when nothing of them is to be removed; null where there are none, and where all wait for tasks to stop. */
 export function previewsUntilMs({ unsettled }: Snapshot): number | null {
 	let untilMs: number | null = null;
 	for (const { spec, previews = [] } of unsettled.previews.values()) {
 		const pattern = patternOf(spec);
-		for (const each of previews) untilMs = Math.min(untilMs ?? Infinity, endOf(each, pattern));
+		for (const each of previews) {
+			if (!each.stacks) untilMs = Math.min(untilMs ?? Infinity, endOf(each, pattern));
+		}
 	}
 	return untilMs;
 }
 
+/** Whether some wait for their tasks to stop, which is news that no time foretells. */
+export const areGoing = ({ unsettled }: Snapshot): boolean =>
+	[...unsettled.previews.values()].some(({ previews }) => previews?.some(({ stacks }) => stacks));
+
 /** Whether there were some: deployments under way notice by themselves. */
-export function removeOver(draft: Draft, { nowMs }: Moment): boolean {
-	if ((previewsUntilMs(draft) ?? Infinity) > nowMs) return false;
+export function removeOver(draft: Draft, moment: Moment): boolean {
+	if ((previewsUntilMs(draft) ?? Infinity) > moment.nowMs && !areGoing(draft)) return false;
+	const { edits } = draft;
 	for (const application of [...draft.unsettled.previews.values()]) {
 		const pattern = patternOf(application.spec);
 		const all = application.previews ?? [];
-		const ends = all.filter((each) => endOf(each, pattern) <= nowMs);
-		if (ends.length === 0) continue;
-		const previews = all.filter((each) => !ends.includes(each));
-		draft.put({ kind: "put-application", application: { ...application, previews } });
-		for (const { number } of ends) {
-			for (const service of servicesOf(draft, application, number)) {
-				draft.put({
-					kind: "put-service",
-					service: { ...service, removing: true, updatedMs: nowMs },
-				});
-			}
-			tellGone(draft, application, number);
-		}
+		const next = all.flatMap((each) =>
+			endOf(each, pattern) <= moment.nowMs
+				? (ending(draft, moment, application, each) ?? [])
+				: each,
+		);
+		if (same(all, next)) continue;
+		draft.put({ kind: "put-application", application: { ...application, previews: next } });
 	}
-	return true;
+	return draft.edits !== edits;
+}
+
+/** One whose end has come: its services go, then what a stack leaves behind; undefined once there is nothing left of it. */
+function ending(
+	draft: Draft,
+	moment: Moment,
+	application: Application,
+	preview: Preview,
+): Preview | undefined {
+	const { number, over = "nobody pushed to it any more" } = preview;
+	let { stacks } = preview;
+	if (!stacks) {
+		stacks = stacksOf(draft, application, number);
+		for (const service of servicesOf(draft, application, number)) {
+			draft.put(removal(service, moment));
+		}
+		tellGone(draft, application, number);
+	}
+	return removeLeft(draft, stacks) ? undefined : { ...preview, over, stacks };
 }
 
 /** By the labels that deployments give them: the pattern may name them otherwise by now. */

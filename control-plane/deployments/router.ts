@@ -144,6 +144,7 @@ export function applicationsRouter(): Hono<AppEnv> {
 		})
 		.delete("/api/applications/:name", async (c) => {
 			const { door, snapshot, application } = await found(c);
+			await previewsGone(door, application, c.req.raw.signal);
 			const logins = await sealedLogins(door, snapshot, application);
 			await door.commit((snapshot, { nowMs }) => {
 				const known = find(snapshot, application.id);
@@ -151,12 +152,7 @@ export function applicationsRouter(): Hono<AppEnv> {
 				const deployments = [...snapshot.deployments.values()].filter(
 					(each) => each.application === id,
 				);
-				const open = deployments.find(({ outcome }) => outcome === null);
-				if (open) {
-					throw conflict(
-						`deployment #${open.number} is under way: wait for it, or cancel it (docker skein app cancel ${application.spec.name} ${open.number})`,
-					);
-				}
+				refuseUnderWay(snapshot, known);
 				const left = loggedInBy(snapshot, application).map(
 					(service): Change => ({
 						kind: "put-service",
@@ -280,6 +276,44 @@ function find(snapshot: Snapshot, asked: string): Application {
 
 const deploymentsOf = ({ deployments }: Snapshot, { id }: Application) =>
 	[...deployments.values()].filter(({ application }) => application === id);
+
+function refuseUnderWay(snapshot: Snapshot, application: Application): void {
+	const open = deploymentsOf(snapshot, application).find(({ outcome }) => outcome === null);
+	if (!open) return;
+	throw conflict(
+		`deployment #${open.number} is under way: wait for it, or cancel it (docker skein app cancel ${application.spec.name} ${open.number})`,
+	);
+}
+
+/** As long as most containers take to stop. */
+const windDownMs = 30_000;
+
+/** What stacks leave behind is known by the application alone: it outlasts them, where they stop in time. */
+async function previewsGone(
+	door: ClusterDoor,
+	{ id, spec }: Application,
+	signal: AbortSignal,
+): Promise<void> {
+	if (spec.build.compose === undefined) return;
+	await door.commit((snapshot) => {
+		const known = find(snapshot, id);
+		refuseUnderWay(snapshot, known);
+		const previews = (known.previews ?? []).map((each) => ({
+			...each,
+			over: each.over ?? "the application was removed",
+		}));
+		if (previews.length === 0) return { changes: [], result: undefined };
+		const application: Application = { ...known, previews };
+		return { changes: [{ kind: "put-application", application }], result: undefined };
+	});
+	const untilMs = Date.now() + windDownMs;
+	while (!signal.aborted && Date.now() < untilMs) {
+		const snapshot = await door.snapshot();
+		const seq = door.seq();
+		if (!snapshot.applications.get(id)?.previews?.some(({ over }) => over)) return;
+		await door.wait(seq, untilMs - Date.now(), signal);
+	}
+}
 
 function refuseTaken({ applications }: Snapshot, name: string): void {
 	if (![...applications.values()].some(({ spec }) => spec.name === name)) return;

@@ -39,7 +39,7 @@ export function showApplication(
 			...spec.environments.map((each) => shown(each)),
 			...(application.previews ?? []).flatMap((preview) => {
 				const pattern = patternOf(spec);
-				if (!pattern) return [];
+				if (!pattern || preview.over) return [];
 				const { number: pullRequest, branch, title, touchedMs } = preview;
 				const untilMs = touchedMs + pattern.previews.ttlMs;
 				return {

@@ -358,3 +358,120 @@ describe("what comes before", () => {
 		expect(find(little, id).reason).toContain("has no service app: it has web, api");
 	});
 });
+
+describe("a pull request", () => {
+	const preview: Environment = {
+		...production,
+		name: "preview",
+		branches: [],
+		previews: { ttlMs: 3_600_000, max: 2, forks: true },
+	};
+	/** As Docker makes it for that one; the application and its previews are there. */
+	const previewOf = (number: number, letter: string): Stack => {
+		const text = JSON.stringify(stackOf(letter, { web: {}, api: {} }));
+		return { ...JSON.parse(text.replaceAll(/"shop(?=_|")/g, `"shop-pr-${number}`)), files: [] };
+	};
+	const open = (little: Little, of: number, letter: string, isFork = false) => {
+		const known = must([...little.facts.applications.values()][0], "it is there");
+		const { previews = [] } = known;
+		const next = { number: of, branch: "b", title: "", isFork, touchedMs: little.nowMs };
+		const others = previews.filter((each) => each.number !== of);
+		little.commit([
+			{ kind: "put-application", application: { ...known, previews: [...others, next] } },
+		]);
+		const words = { environment: `pr-${of}`, preview: { number: of, isFork } };
+		return push(little, letter, words);
+	};
+	const close = (little: Little, of: number) => {
+		const known = must([...little.facts.applications.values()][0], "it is there");
+		const previews = (known.previews ?? []).map((each) =>
+			each.number === of ? { ...each, over: "it was closed" } : each,
+		);
+		little.commit([{ kind: "put-application", application: { ...known, previews } }]);
+	};
+	const networks = (little: Little) =>
+		[...little.facts.networks.values()]
+			.map(({ name }) => name)
+			.filter((name) => name !== "ingress");
+	const own = (little: Little, number: number, name: string) => {
+		const id = `m${name}` as MaterialId;
+		const labels = { [stackLabel]: `shop-pr-${number}` };
+		contents(little, 1);
+		const material = must(little.facts.materials.get("m1" as MaterialId), "it is there");
+		little.commit([{ kind: "put-material", material: { ...material, id, name, labels } }]);
+	};
+	const there = (little: Little) =>
+		[...little.facts.applications.values()].flatMap(({ previews = [] }) => previews);
+
+	function two() {
+		const little = start(preview);
+		for (const [number, letter] of [
+			[7, "a"],
+			[8, "b"],
+		] as const) {
+			const id = open(little, number, letter);
+			expect(buildOf(little, id).stack).toEqual({
+				name: `shop-pr-${number}`,
+				variables: { STAGE: "production" },
+				preview: { isFork: false },
+			});
+			built(little, id, letter, previewOf(number, letter));
+			own(little, number, `shop-pr-${number}_site`);
+			little.settle(60_000);
+			expect(find(little, id)).toMatchObject({ outcome: "succeeded" });
+		}
+		return little;
+	}
+
+	test("is a stack of its own, which goes whole once its tasks have stopped", () => {
+		const little = two();
+		expect(names(little)).toEqual([
+			...["shop-pr-7_api", "shop-pr-7_web", "shop-pr-8_api", "shop-pr-8_web"],
+		]);
+		expect(networks(little)).toEqual(["shop-pr-7_back", "shop-pr-8_back"]);
+		close(little, 7);
+		// Its containers are in it yet.
+		expect(networks(little)).toContain("shop-pr-7_back");
+		expect(there(little)).toMatchObject([{ number: 7, stacks: ["shop-pr-7"] }, { number: 8 }]);
+		expect(little.wakeAtMs ?? Infinity).toBeGreaterThan(little.nowMs);
+		little.settle(60_000);
+		expect(names(little)).toEqual(["shop-pr-8_api", "shop-pr-8_web"]);
+		expect(networks(little)).toEqual(["shop-pr-8_back"]);
+		expect([...little.facts.materials.values()].map(({ name }) => name)).toEqual([
+			...["shop_site", "shop-pr-8_site"],
+		]);
+		expect(there(little)).toMatchObject([{ number: 8 }]);
+		expect(check(little.facts)).toEqual([]);
+	});
+
+	test("goes by its time; what somebody else uses stays", () => {
+		const little = two();
+		const { template } = little.service("shop-pr-7_web").spec;
+		little.create("somebodys", { template });
+		little.settle(3_700_000);
+		expect(names(little)).toEqual(["somebodys"]);
+		expect(networks(little)).toEqual(["shop-pr-7_back"]);
+		expect(there(little)).toEqual([]);
+		expect(check(little.facts)).toEqual([]);
+	});
+
+	test("that is opened again while it goes is there afterwards", () => {
+		const little = two();
+		close(little, 7);
+		const id = open(little, 7, "c");
+		built(little, id, "c", previewOf(7, "c"));
+		little.settle(60_000);
+		expect(find(little, id)).toMatchObject({ outcome: "succeeded" });
+		expect(names(little)).toContain("shop-pr-7_web");
+		expect(networks(little)).toContain("shop-pr-7_back");
+		expect(check(little.facts)).toEqual([]);
+	});
+
+	test("out of a fork pulls with none of the application's logins", () => {
+		const little = start(preview);
+		const id = open(little, 7, "a", true);
+		const text = JSON.stringify({ ...previewOf(7, "a"), isStrangers: true, images: {} });
+		built(little, id, "a", JSON.parse(text.replaceAll("skein.local/", "registry.example/")));
+		expect(little.service("shop-pr-7_web").spec.loginOf).toBeUndefined();
+	});
+});

@@ -234,9 +234,10 @@ function readDocument(
 		},
 	};
 	const made = fromEngine({ value, unknown: [] }, around(snapshot, id, moment));
+	const spec = withFiles(made.spec, stack);
 	return {
 		document: made.document,
-		spec: withLogin(withFiles(made.spec, stack), known, application),
+		spec: stack.isStrangers ? spec : withLogin(spec, known, application),
 	};
 }
 

@@ -31,6 +31,8 @@ import {
 import { fromEngine as fromNetwork, networkSchema } from "../engine/convert/network.ts";
 import { warningsOf } from "../engine/convert/warnings.ts";
 import { same } from "../manager/same.ts";
+import { withFreePorts } from "./freeports.ts";
+import { refuseReach, withoutLabels } from "./strangers.ts";
 
 const document = z.record(z.string(), z.unknown());
 const documents = z.array(document).max(200);
@@ -57,15 +59,23 @@ export async function takeStack(
 ): Promise<readonly string[]> {
 	const { stack: order } = build;
 	if (!order) throw invalid("compose: this build has no compose file");
+	refuseCancelled(build);
 	const told = read(text);
 	refuseStrays(build, told.images);
 	const networks = told.networks.map((each) => readNetwork(order.name, each));
-	const services = told.services.map((each) => readService(order.name, each));
+	const services = told.services
+		.map((each) => readService(order.name, each))
+		.map((each) => (order.preview ? previewed(order.preview, each) : each));
+	const given = (["secret", "config"] as const).flatMap((kind) =>
+		told[`${kind}s`].map((each) => readMaterial(order.name, kind, each)),
+	);
+	if (order.preview?.isFork) refuseReach(order.name, told);
 	const plain = {
 		name: order.name,
 		networks: networks.map(({ document }) => document),
 		services: services.map(({ document }) => document),
 		images: told.images,
+		...(order.preview?.isFork && { isStrangers: true as const }),
 	};
 	const bytes = JSON.stringify(plain).length;
 	if (bytes > longestStackBytes) {
@@ -73,9 +83,6 @@ export async function takeStack(
 			`compose: its services and networks take ${bytes} bytes, more than ${longestStackBytes}: make several applications of it`,
 		);
 	}
-	const given = (["secret", "config"] as const).flatMap((kind) =>
-		told[`${kind}s`].map((each) => readMaterial(order.name, kind, each)),
-	);
 	for (let count = 1; ; count++) {
 		const snapshot = await door.snapshot();
 		const made: Sealed[] = [];
@@ -148,6 +155,20 @@ function readService(stack: string, asked: Document): Read {
 		const warnings = warningsOf(value, unknown).map((each) => `service ${value.Name}: ${each}`);
 		return { document: value, warnings };
 	});
+}
+
+function previewed({ isFork }: { readonly isFork: boolean }, { document, warnings }: Read): Read {
+	const freed = withFreePorts(document);
+	return {
+		document: isFork ? withoutLabels(freed.document) : freed.document,
+		warnings: [...warnings, ...freed.warnings],
+	};
+}
+
+/** Nobody would remove what a preview that is gone leaves behind. */
+function refuseCancelled({ desired, stack }: Pick<Build, "desired" | "stack">): void {
+	if (desired === "complete" || !stack?.preview) return;
+	throw invalid("compose: this build was cancelled");
 }
 
 interface Given {
@@ -245,6 +266,7 @@ async function kept(
 	const { result } = await door.commit((snapshot, { nowMs }) => {
 		const build = snapshot.builds.get(id);
 		if (!build) throw invalid("compose: this build is gone");
+		refuseCancelled(build);
 		const changes: Change[] = [{ kind: "put-build", build: { ...build, made: stack } }];
 		for (const { file, next } of made) {
 			const known = snapshot.materials.get(file.material);

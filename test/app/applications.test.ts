@@ -565,12 +565,16 @@ for (const { name, there, start } of runtimes) {
 		}, 30_000);
 
 		describe("a pull request", () => {
-			const request = (action: string, words: { number?: number; sha?: string } = {}) => {
+			const request = (
+				action: string,
+				words: { number?: number; sha?: string; isFork?: boolean } = {},
+			) => {
 				const text = readFileSync(join(samples, "github-pull-request-opened.json"), "utf8");
 				const payload = JSON.parse(text);
-				const { number = 2, sha } = words;
+				const { number = 2, sha, isFork } = words;
 				Object.assign(payload, { action, number });
 				if (sha) payload.pull_request.head.sha = sha;
+				if (isFork) payload.pull_request.head.repo = null;
 				// No two deliveries say the same to the letter.
 				payload.pull_request.updated_at = `${performance.now()}`;
 				return JSON.stringify(payload);
@@ -681,6 +685,98 @@ for (const { name, there, start } of runtimes) {
 				await soon(async () => (await names()).includes("pr-2"));
 				await soon(async () => !(await names()).includes("pr-2"));
 				await soon(async () => (await of("pr-2"))[0].outcome === "cancelled");
+			}, 30_000);
+
+			test("of a compose file is a stack of its own, which goes whole", async () => {
+				const made = await call("POST", "/api/applications", {
+					spec: {
+						name: "stacked",
+						repository: "https://git.example/shop/told.git",
+						build: { compose: "compose.yaml" },
+						environments: [{ name: "preview", previews: { forks: true } }],
+					},
+				});
+				expect(made.status, made.text).toBe(201);
+				previewed = made.json;
+				const sha = "9".repeat(40);
+				await tell("opened", { sha });
+				const buildOf = async (commit: string) => {
+					let build: { id: string; stack?: object } | undefined;
+					await soon(async () => {
+						const told = (await agent.poll()).assignment?.builds ?? [];
+						build = told.find((each) => each.commit === commit);
+						return build !== undefined;
+					});
+					return build;
+				};
+				const build = await buildOf(sha);
+				expect(build?.stack).toMatchObject({ name: "stacked-pr-2", preview: { isFork: false } });
+				const image = `skein.local/stacked/web:1@${digest}`;
+				const labels = { "com.docker.stack.namespace": "stacked-pr-2" };
+				const named = (name: string) => ({ Name: `stacked-pr-2_${name}`, Labels: labels });
+				const stack = {
+					networks: [{ ...named("back"), Driver: "overlay" }],
+					secrets: [{ ...named("key"), Data: btoa("key-word-1") }],
+					configs: [],
+					services: [
+						{
+							...named("web"),
+							TaskTemplate: {
+								ContainerSpec: {
+									Image: image,
+									Secrets: [
+										{
+											SecretName: "stacked-pr-2_key",
+											File: { Name: "key", UID: "0", GID: "0", Mode: 256 },
+										},
+									],
+								},
+								Networks: [{ Target: "stacked-pr-2_back" }],
+							},
+							EndpointSpec: { Ports: [{ TargetPort: 80, PublishedPort: 80 }] },
+						},
+					],
+					images: { web: image },
+				};
+				const told = await agent.ask(`/build-stack?build=${build?.id}`, {
+					method: "POST",
+					body: JSON.stringify(stack),
+				});
+				const { warnings } = (await told.json()) as { warnings: string[] };
+				expect(warnings).toEqual([
+					expect.stringContaining("service stacked-pr-2_web: a preview publishes no port 80"),
+				]);
+				const status = { ...unbuilt, state: "complete", observed: 3 } as const;
+				const builds = [{ id: (build?.id ?? "") as BuildId, status }];
+				await agent.report({ builds, images: [digest] });
+				const statusOf = async (path: string) => (await call("GET", path)).status;
+				await soon(async () => (await statusOf("/services/stacked-pr-2_web")) === 200);
+				const { json } = await call("GET", "/services/stacked-pr-2_web");
+				expect(json.Endpoint.Ports[0].PublishedPort).toBeGreaterThanOrEqual(30_000);
+				expect(await statusOf("/networks/stacked-pr-2_back")).toBe(200);
+				await tell("closed");
+				const left = ["services/stacked-pr-2_web", "networks/stacked-pr-2_back"];
+				for (const path of [...left, "secrets/stacked-pr-2_key"]) {
+					await soon(async () => (await statusOf(`/${path}`)) === 404);
+				}
+				await tell("opened", { number: 4, sha: "8".repeat(40), isFork: true });
+				const strangers = await buildOf("8".repeat(40));
+				expect(strangers?.stack).toMatchObject({ preview: { isFork: true } });
+				const theirs = JSON.parse(JSON.stringify(stack).replaceAll("pr-2", "pr-4"));
+				const { ContainerSpec: container } = theirs.services[0].TaskTemplate;
+				container.Mounts = [{ Type: "bind", Source: "/", Target: "/node" }];
+				const refused = await agent.ask(`/build-stack?build=${strangers?.id}`, {
+					method: "POST",
+					body: JSON.stringify(theirs),
+				});
+				expect(refused.status).toBe(400);
+				expect(((await refused.json()) as { message: string }).message).toStartWith(
+					"compose: service stacked-pr-4_web.TaskTemplate.ContainerSpec.Mounts.Type: bind may not be",
+				);
+				const removing = async () => (await call("DELETE", "/api/applications/stacked")).status;
+				expect(await removing()).toBe(409);
+				await tell("closed", { number: 4, isFork: true });
+				await soon(async () => (await removing()) === 204);
 			}, 30_000);
 		});
 	});
