@@ -91,7 +91,8 @@ async function passOn(env: Env, cluster: ClusterId, request: Request): Promise<R
 		if (again && retryable && !overloaded && !request.signal.aborted) {
 			return object(env, cluster).fetch(again);
 		}
-		report(error);
+		// Whoever asked has gone: nobody is told anything, and nothing is wrong.
+		if (!request.signal.aborted) report(error);
 		throw unavailable("the cluster's place at the edge was changed or is overloaded: try again", {
 			cause: error,
 		});
