@@ -15,6 +15,7 @@ const long = [
 	"test/e2e/proof.test.ts",
 	"test/e2e/remote.test.ts",
 	"test/e2e/secrets.test.ts",
+	"test/e2e/sqld.test.ts",
 	"test/e2e/update.test.ts",
 	"test/netns/mesh-engines.test.ts",
 ];
