@@ -505,7 +505,7 @@ const isRefusal = (error: unknown) =>
 /** The same signal, which also ends when the disk is nearly full. */
 function guardDisk(dir: string, signal: AbortSignal) {
 	const full = new AbortController();
-	const timer = setInterval(() => {
+	const look = () =>
 		void statfs(dir)
 			.then(({ bavail, bsize }) => {
 				if (bavail * bsize >= reserveBytes) return;
@@ -514,6 +514,7 @@ function guardDisk(dir: string, signal: AbortSignal) {
 				);
 			})
 			.catch(() => undefined);
-	}, lookMs);
+	look();
+	const timer = setInterval(look, lookMs);
 	return { signal: AbortSignal.any([signal, full.signal]), end: () => clearInterval(timer) };
 }
