@@ -76,6 +76,26 @@ describe.skipIf(Boolean(reason))("a push", () => {
 		await repository.hook(webhook, secret);
 		return { webhook, secret };
 	}
+	/** As GitHub tells of pull request 7. */
+	async function request(
+		{ webhook, secret }: { readonly webhook: string; readonly secret: string },
+		action: string,
+		sha: string,
+	) {
+		const samples = join(root, "control-plane/webhooks/samples");
+		const payload = await Bun.file(join(samples, "github-pull-request-opened.json")).json();
+		Object.assign(payload, { action, number: 7 });
+		payload.pull_request.head = { ...payload.pull_request.head, ref: "feature", sha };
+		const body = JSON.stringify(payload);
+		const signature = createHmac("sha256", secret).update(body).digest("hex");
+		const sent = await cluster.lab.client.exec([
+			...["curl", "-sSf", "-H", "X-GitHub-Event: pull_request", "--data-binary", body],
+			...["-H", "Content-Type: application/json"],
+			...["-H", `X-Hub-Signature-256: sha256=${signature}`],
+			`http://192.168.77.254:8787${new URL(webhook).pathname}`,
+		]);
+		expect(sent.stderr).toBe("");
+	}
 	async function ended(commit: string, of = "web"): Promise<Deployment> {
 		let found: Deployment | undefined;
 		await until(
@@ -272,22 +292,7 @@ describe.skipIf(Boolean(reason))("a push", () => {
 	}, 120_000);
 
 	test("to a pull request is previewed beside it, until that is closed", async () => {
-		const samples = join(root, "control-plane/webhooks/samples");
-		const sample = await Bun.file(join(samples, "github-pull-request-opened.json")).text();
-		const tell = async (action: string, sha: string) => {
-			const payload = JSON.parse(sample);
-			Object.assign(payload, { action, number: 7 });
-			payload.pull_request.head = { ...payload.pull_request.head, ref: "feature", sha };
-			const body = JSON.stringify(payload);
-			const signature = createHmac("sha256", secret).update(body).digest("hex");
-			const sent = await cluster.lab.client.exec([
-				...["curl", "-sSf", "-H", "X-GitHub-Event: pull_request", "--data-binary", body],
-				...["-H", "Content-Type: application/json"],
-				...["-H", `X-Hub-Signature-256: sha256=${signature}`],
-				`http://192.168.77.254:8787${new URL(webhook).pathname}`,
-			]);
-			expect(sent.stderr).toBe("");
-		};
+		const tell = (action: string, sha: string) => request({ webhook, secret }, action, sha);
 		const page = async () => {
 			const told = (await toldOf(sha)).deployments[0]?.states.at(-1)?.["environment_url"];
 			return (await cluster.lab.client.exec(["curl", "-sS", "-m", "10", `${told}`])).stdout.trim();
@@ -389,6 +394,7 @@ describe.skipIf(Boolean(reason))("a push", () => {
 	}, 240_000);
 	describe("of a compose file", () => {
 		let shop: Repository;
+		let hooked = { webhook: "", secret: "" };
 		const deployed = async (files: Readonly<Record<string, string>>) =>
 			ended(await shop.push(files), "shop");
 		const running = async () =>
@@ -430,7 +436,7 @@ CMD ["httpd", "-f", "-p", "80", "-h", "/www"]
 			const file = ["--compose", "compose.yaml", "--env", "GREETING=hello"];
 			const made = await skein(["app", "create", "shop", ...repository, ...file]);
 			expect(`${made.code} ${made.stderr}`).toBe("0 ");
-			await hookUp(shop, made.stdout);
+			hooked = await hookUp(shop, made.stdout);
 			const first = await deployed({
 				"compose.yaml": compose(`
   old:
@@ -470,6 +476,58 @@ CMD ["httpd", "-f", "-p", "80", "-h", "/www"]
 			const site = ["curl", "-sS", `http://${node?.address}:8096/site`];
 			expect((await cluster.lab.client.exec(site)).stdout).toBe("second\n");
 		}, 240_000);
+
+		test("to a pull request is a stack beside it at free ports, and goes whole when that is closed", async () => {
+			const { spec, version } = await api<{ spec: { environments: object[] }; version: number }>(
+				"/applications/shop",
+			);
+			const preview = { name: "preview", variables: { GREETING: "preview" }, previews: {} };
+			const changed = await fetch(`http://skein/api/applications/shop?version=${version}`, {
+				unix: cluster.socket,
+				method: "PUT",
+				body: JSON.stringify({ spec: { ...spec, environments: [...spec.environments, preview] } }),
+			});
+			expect([changed.status, await changed.text()]).toEqual([200, expect.anything()]);
+			const beganMs = Date.now();
+			await shop.git("checkout", "-q", "-b", "feature");
+			const port = async (service: string) =>
+				Number(
+					await cluster.docker(
+						`service inspect shop-pr-7_${service} --format '{{(index .Endpoint.Ports 0).PublishedPort}}'`,
+					),
+				);
+			const quickly = compose().replaceAll("deploy: {", "deploy: { labels: { skein.drain: 0s },");
+			const changes = {
+				"compose.yaml": quickly,
+				"api/Dockerfile": page("previewed"),
+				site: "of the request\n",
+			};
+			const sha = await shop.push(changes, "feature");
+			await request(hooked, "opened", sha);
+			expect(await ended(sha, "shop")).toMatchObject({ outcome: "succeeded", reason: "" });
+			const [web, its] = [await port("web"), await port("api")];
+			const all = async () => [...(await pages(web)), ...(await pages(its))];
+			const three = (text: string) => [text, text, text];
+			expect(await all()).toEqual([...three("preview two"), ...three("api previewed")]);
+			expect((await skein(["app", "logs", "shop"])).stdout).toContain("publishes no port 8096");
+			const site = ["curl", "-sS", `${urls(web)[1]}site`];
+			expect((await cluster.lab.client.exec(site)).stdout).toBe("of the request\n");
+			expect(await pages(8096)).toEqual(three("hello two"));
+			const left = async () => {
+				const kinds = ["service", "network", "config"].map((kind) =>
+					cluster.docker(`${kind} ls --filter name=shop-pr-7 -q`),
+				);
+				return (await Promise.all(kinds)).map(
+					(lines) => lines.trim().split("\n").filter(Boolean).length,
+				);
+			};
+			expect(await left()).toEqual([2, 1, 1]);
+			await request(hooked, "closed", sha);
+			await until("it is gone", async () => (await left()).every((count) => count === 0));
+			expect(await running()).toEqual(["shop_api 1/1", "shop_web 2/2"]);
+			await shop.git("checkout", "-q", "main");
+			console.log(`a preview of a stack: ${((Date.now() - beganMs) / 1000).toFixed(1)} s`);
+		}, 120_000);
 
 		test("one of whose services is sick goes back whole, and one that is wrong says where", async () => {
 			const sick = await deployed({
