@@ -3,6 +3,7 @@
 
 import type { Commit } from "./git.ts";
 import type { ApplicationId, BuildId, NodeId } from "./id.ts";
+import type { ImageIndex, ManifestForm } from "./image.ts";
 import type { Resources } from "./service.ts";
 import type { Stack, StackOrder } from "./stack.ts";
 
@@ -45,6 +46,8 @@ export interface BuildStatus {
 	readonly digest: string;
 	/** What the image takes, compressed. */
 	readonly bytes: number;
+	/** Of one of several, once it is complete: what an index says of the manifest besides its digest. */
+	readonly manifest?: ManifestForm | undefined;
 	readonly sinceMs: number;
 	/** When each state before began, for the breakdown: `[["fetching", 1700000000000], …]`. */
 	readonly times: readonly (readonly [BuildState, number])[];
@@ -82,6 +85,8 @@ export interface BuildAssignment {
 	readonly image: string;
 	/** Of a recipe with a compose file; images of its services are named after `image`: `skein.local/web/api:3f2a1b0c9d8e`. */
 	readonly stack?: StackOrder;
+	/** There are others, for other architectures: what comes of it goes into one index with theirs, so its node says `manifest`. */
+	readonly isPart?: true;
 	readonly desired: "complete" | "cancelled";
 	/** What the build may take of the machine; 0 is no limit. */
 	readonly limits: Resources;
@@ -94,6 +99,12 @@ export interface Build extends BuildAssignment {
 	readonly createdMs: number;
 	/** What the compose file came to, before the build is complete; it has no digest of its own. */
 	readonly made?: Stack;
+	/** Those of the same image for other architectures, of the one that a deployment names. */
+	readonly others?: readonly BuildId[];
+	/** The one that names it among its others; absent of those that deployments name. */
+	readonly of?: BuildId;
+	/** Of one with others, once all of them are complete: what the image is known by. */
+	readonly index?: ImageIndex;
 	readonly status: BuildStatus;
 }
 

@@ -21,6 +21,29 @@ export interface ImageAssignment {
 	readonly keep: boolean;
 	/** The nodes that have a whole copy, by their own word: where the others get it. Sorted. */
 	readonly holders: readonly NodeId[];
+	/** Of an image for several architectures the index itself, whose digest that is; it is to be served as it stands. */
+	readonly index?: string;
+}
+
+/** Of the manifests that engines push. */
+export const manifestTypes = [
+	"application/vnd.docker.distribution.manifest.v2+json",
+	"application/vnd.oci.image.manifest.v1+json",
+] as const;
+
+export interface ManifestForm {
+	readonly mediaType: (typeof manifestTypes)[number];
+	/** In bytes, exactly. */
+	readonly size: number;
+}
+
+/** An image for several architectures: OCI's index of one manifest for each. */
+export interface ImageIndex {
+	readonly digest: string;
+	/** To the byte: the digest is that of it. */
+	readonly text: string;
+	/** Digests of the manifests, by architecture. */
+	readonly manifests: Readonly<Record<string, string>>;
 }
 
 /** One of these images, in a node's own words. */

@@ -53,6 +53,8 @@ export interface Builder {
 	readonly builder: "buildkit" | "classic";
 	/** It reads compose files. */
 	readonly compose?: boolean | undefined;
+	/** It says what an index must say of an image that it made. */
+	readonly parts?: boolean | undefined;
 }
 
 export interface AgentProgram {

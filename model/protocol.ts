@@ -3,7 +3,8 @@
 // 1 (2026-11-20): join, held assignment, report, requests to the node's engine (model/relay.ts).
 // 2 (2026-11-28): each side says its version and speaks the lower one; an assignment may name the agent's own program
 //                 (`agent`), and a description the one that runs; an assignment may name another control plane (`movedTo`),
-//                 builds and images (`builds`, `images`), of which reports tell.
+//                 builds and images (`builds`, `images`), of which reports tell; an image may be an index, which the
+//                 assignment has in it, and whose builds' reports say what their manifests are.
 
 /** What this code speaks best. */
 export const protocolVersion = 2;

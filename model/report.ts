@@ -3,6 +3,7 @@
 import { z } from "zod";
 import { type BuildState, type BuildStatus, buildBounds, buildRankOf } from "./build.ts";
 import type { BuildId, NodeId, TaskId } from "./id.ts";
+import { manifestTypes } from "./image.ts";
 import type { AttachedContainer, NodeDescription, Said } from "./node.ts";
 import { evidenceBounds } from "./rollout.ts";
 import type { TaskStatus } from "./task.ts";
@@ -91,6 +92,7 @@ const buildStatus = z.strictObject({
 	lines: z.array(z.string().max(buildBounds.lineLength)).max(buildBounds.lines),
 	digest: imageDigest.or(z.literal("")),
 	bytes: count,
+	manifest: z.strictObject({ mediaType: z.enum(manifestTypes), size: count }).optional(),
 	sinceMs: count,
 	times: z.array(z.tuple([buildState, count])).max(Object.keys(buildRankOf).length),
 	observed: count,
@@ -122,6 +124,7 @@ export const descriptionSchema = z.object({
 			git: text,
 			builder: z.enum(["buildkit", "classic"]),
 			compose: z.boolean().optional(),
+			parts: z.boolean().optional(),
 		})
 		.optional(),
 	agentProgram: z

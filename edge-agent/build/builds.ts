@@ -30,7 +30,7 @@ import { fetchCommit } from "./fetch.ts";
 import { buildImage } from "./image.ts";
 import { type BuildLog, openBuildLog } from "./log.ts";
 import { imageNameOf, readStack, reportOf, type StackWorld } from "./stack.ts";
-import { type OwnRegistry, storeImage } from "./store.ts";
+import { manifestOf, type OwnRegistry, storeImage } from "./store.ts";
 
 export interface BuildsWorld {
 	readonly exec: Exec;
@@ -291,7 +291,9 @@ export class Builds {
 			steps?.end();
 		}
 		this.#say(entry, { state: "storing" });
-		return store(assignment.image);
+		const stored = await store(assignment.image);
+		if (!assignment.isPart) return stored;
+		return { ...stored, manifest: await manifestOf(this.#world.registry, stored.digest) };
 	}
 
 	/** Each image once, however many services it is for. */

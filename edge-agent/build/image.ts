@@ -20,7 +20,7 @@ export async function findBuilder(exec: Exec): Promise<Builder | undefined> {
 	// What came before 23 has BuildKit's client in itself; since then it is a plugin.
 	const isBuildKit = Number(cli) < 23 || (await said("docker", "buildx", "version")) !== "";
 	// Compose files are read by the same command line, whatever its version.
-	return { git, builder: isBuildKit ? "buildkit" : "classic", compose: true };
+	return { git, builder: isBuildKit ? "buildkit" : "classic", compose: true, parts: true };
 }
 
 export interface ImageWorld extends GitWorld {

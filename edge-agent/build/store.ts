@@ -3,7 +3,7 @@
 // By the engine, which sends only layers that are not there yet.
 
 import type { BuildSecrets, BuildStatus } from "../../model/build.ts";
-import { loginFor, ownImage } from "../../model/image.ts";
+import { loginFor, type ManifestForm, manifestTypes, ownImage } from "../../model/image.ts";
 import { type Docker, DockerError, lines, registryAuth } from "../host/docker.ts";
 import { BuildFailure, pushRemedy } from "./failure.ts";
 
@@ -11,6 +11,10 @@ import { BuildFailure, pushRemedy } from "./failure.ts";
 export interface OwnRegistry {
 	readonly registryAuth: string;
 	sizeOf(digest: string): Promise<number>;
+	/** Of an image that is here. */
+	formOf(
+		digest: string,
+	): Promise<{ readonly mediaType: string; readonly size: number } | undefined>;
 }
 
 export interface Storing {
@@ -51,6 +55,16 @@ export async function storeImage(
 	} finally {
 		await docker.request("DELETE", `/images/${name}`).catch(() => undefined);
 	}
+}
+
+/** What an index says of it. Throws `BuildFailure` where none could name it. */
+export async function manifestOf(own: OwnRegistry, digest: string): Promise<ManifestForm> {
+	const form = await own.formOf(digest);
+	const mediaType = manifestTypes.find((type) => type === form?.mediaType);
+	if (form && mediaType) return { mediaType, size: form.size };
+	throw new BuildFailure(
+		`the engine stored a ${form?.mediaType ?? "manifest that is gone"}, which is no image for one architecture`,
+	);
 }
 
 interface Progress {

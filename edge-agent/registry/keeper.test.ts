@@ -1,6 +1,6 @@
 // Three agents' registries on one machine's loopback addresses, and engines that are HTTP requests.
 
-import { afterEach, expect, test } from "bun:test";
+import { afterEach, describe, expect, test } from "bun:test";
 import { mkdtemp, readdir, rm, utimes, writeFile } from "node:fs/promises";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -257,4 +257,80 @@ test("what is named no more goes after an hour; what nobody else has stays", asy
 	tell(one, [{ ...only, keep: false }]);
 	await swept;
 	expect(one.keeper.whole()).toEqual([only.digest, fresh.digest].sort());
+});
+
+describe("an image for several architectures", () => {
+	const type = "application/vnd.oci.image.index.v1+json";
+	/** One machine has made it for the one, another for the other. */
+	async function made() {
+		const [one, two] = [await machine(1), await machine(2)];
+		const layers = [random(100_000), random(200_000)] as const;
+		const parts = [await pushImage(one, layers[0]), await pushImage(two, layers[1])] as const;
+		const manifests = parts.map(({ digest }, at) => ({
+			mediaType: "application/vnd.docker.distribution.manifest.v2+json",
+			digest,
+			size: 1,
+			platform: { architecture: at === 0 ? "amd64" : "arm64", os: "linux" },
+		}));
+		const index = JSON.stringify({ schemaVersion: 2, mediaType: type, manifests });
+		const digest = sha256(new TextEncoder().encode(index));
+		const holders = [nodeId(1), nodeId(2)];
+		const image = { repository: "web", digest, keep: false, holders, index };
+		tell(one, [image, parts[0]]);
+		tell(two, [image, parts[1]]);
+		return { one, two, layers, parts, image };
+	}
+	const get = (on: Machine, kind: "manifests" | "blobs", digest: string) =>
+		fetch(`${on.url}/web/${kind}/${digest}`, { headers: on.headers });
+
+	test("is served where it is told, and each node fetches what it is to run", async () => {
+		const { layers, parts, image } = await made();
+		const three = await machine(3);
+		tell(three, [image, { ...parts[1], keep: false }]);
+		const index = await get(three, "manifests", image.digest);
+		expect([index.status, index.headers.get("content-type")]).toEqual([200, type]);
+		expect(await index.text()).toBe(image.index);
+		const manifest = await get(three, "manifests", parts[1].digest);
+		expect(manifest.status).toBe(200);
+		const layer = await get(three, "blobs", sha256(layers[1]));
+		expect(sha256(new Uint8Array(await layer.arrayBuffer()))).toBe(sha256(layers[1]));
+		expect(three.keeper.whole()).toEqual([]);
+		expect(three.keeper.warnings).toEqual([]);
+		expect(await three.keeper.formOf(parts[1].digest)).toEqual({
+			mediaType: "application/vnd.docker.distribution.manifest.v2+json",
+			size: (await manifest.arrayBuffer()).byteLength,
+		});
+	});
+
+	test("comes from its holders where an older agent does not read it", async () => {
+		const { parts, image } = await made();
+		const { index, ...older } = image;
+		const three = await machine(3);
+		tell(three, [older, { ...parts[0], keep: false }]);
+		expect(await (await get(three, "manifests", image.digest)).text()).toBe(index);
+	});
+
+	test("that is not what its digest says is not kept", async () => {
+		const { image } = await made();
+		const three = await machine(3);
+		tell(three, [{ ...image, index: `${image.index} `, holders: [] }]);
+		expect((await get(three, "manifests", image.digest)).status).toBe(404);
+		expect(await halves(three)).toEqual([]);
+	});
+
+	test("stays while it is told of, without what it names", async () => {
+		const { one, two, parts, image } = await made();
+		await get(one, "manifests", image.digest);
+		const long = new Date(Date.now() - 2 * hour);
+		for (const digest of [image.digest, parts[0].digest]) {
+			await utimes(join(one.dir, "manifests", digest.slice(7)), long, long);
+		}
+		one.clock.nowMs += 600_000;
+		const swept = changed(one);
+		tell(one, [image]);
+		await swept;
+		expect(one.keeper.whole()).toEqual([]);
+		expect(await readdir(join(one.dir, "manifests"))).toEqual([image.digest.slice(7)]);
+		expect(two.keeper.whole()).toEqual([parts[1].digest]);
+	});
 });

@@ -22,6 +22,10 @@ export interface ImageKeeper {
 	readonly registryAuth: string;
 	/** Of an image that is here: what its parts take, in bytes. */
 	sizeOf(digest: string): Promise<number>;
+	/** Of a manifest that is here. */
+	formOf(
+		digest: string,
+	): Promise<{ readonly mediaType: string; readonly size: number } | undefined>;
 	/** For the node's description. */
 	readonly warnings: readonly string[];
 	stop(): Promise<void>;
@@ -56,6 +60,7 @@ export async function openImageKeeper(
 	let sweptMs = world.nowMs();
 	let triedMs = Number.NEGATIVE_INFINITY;
 	let busy: Promise<void> | undefined;
+	let indexed: Promise<void> = Promise.resolve();
 	const trouble = new Map<string, string>();
 
 	const look = async () => {
@@ -81,6 +86,7 @@ export async function openImageKeeper(
 			return holders.get({ kind, repository, digest, keep, self, holders: peers });
 		},
 		pushed: look,
+		ready: () => indexed,
 	};
 	const servers = new Servers(registry, at, (address, said) => {
 		if (said) trouble.set(address, said);
@@ -88,6 +94,20 @@ export async function openImageKeeper(
 	});
 	servers.listen(loopback);
 
+	/** What comes with the assignment itself. */
+	const keepIndexes = async () => {
+		for (const { repository, digest, index } of images()) {
+			if (index === undefined || (await blobs.size("manifests", digest)) !== undefined) continue;
+			try {
+				const half = await blobs.begin();
+				await half.write(new TextEncoder().encode(index));
+				await half.keep("manifests", digest);
+				await look();
+			} catch (error) {
+				world.log(`image ${repository}@${digest.slice(0, 19)}: ${messageOf(error)}`);
+			}
+		}
+	};
 	/** Everything that the image names; the rest of it is tried though one part fails. */
 	const complete = async (image: ImageAssignment) => {
 		const fetchIn = async (kind: Kind, digest: string) => {
@@ -143,6 +163,7 @@ export async function openImageKeeper(
 		assign(next) {
 			assignment = next;
 			servers.listen(next.self.meshAddress);
+			indexed = indexed.then(keepIndexes);
 			busy ??= (async () => {
 				await completeAll();
 				await sweep();
@@ -161,24 +182,34 @@ export async function openImageKeeper(
 			const parts = await partsOf(blobs, digest);
 			return parts.reduce((sum, { size }) => sum + size, 0);
 		},
+		async formOf(digest) {
+			const manifest = await blobs.manifest(digest);
+			return manifest && { mediaType: manifest.mediaType, size: manifest.bytes.length };
+		},
 		get warnings() {
 			return [...trouble.values()];
 		},
 		async stop() {
 			await servers.stop();
+			await indexed;
 			await busy;
 		},
 	};
 }
 
-/** What this node keeps: what it is told to, and what nobody else has. */
+/** What this node keeps: what it is told to, what nobody else has, and indexes, but not what they name. */
 function keptOf({ images = [], self }: Assignment): ImageAssignment[] {
-	return images.filter(({ keep, holders }) => keep || holders.every((node) => node === self.node));
+	return images.filter(
+		({ keep, holders, index }) =>
+			keep || index !== undefined || holders.every((node) => node === self.node),
+	);
 }
 
 /** Not of those, and not needed for a while. Touches what is. */
 async function leftOver(blobs: Blobs, kept: readonly ImageAssignment[], nowMs: number) {
-	const parts = await Promise.all(kept.map(({ digest }) => partsOf(blobs, digest)));
+	const parts = await Promise.all(
+		kept.map(({ digest, index }) => (index === undefined ? partsOf(blobs, digest) : [{ digest }])),
+	);
 	const named = new Set(parts.flat().map(({ digest }) => digest));
 	const found: { readonly kind: Kind; readonly digest: string }[] = [];
 	for (const kind of ["blobs", "manifests"] as const) {
@@ -225,6 +256,9 @@ async function imagesOf(
 	const named = candidates.filter((_, index) =>
 		parts[index]?.some((part) => part.digest === digest),
 	);
+	// Who has it for one architecture need not have it for another.
+	const narrow = named.filter(({ index }) => index === undefined);
+	if (narrow.length > 0) return narrow;
 	return named.length > 0 ? named : candidates;
 }
 

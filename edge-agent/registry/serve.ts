@@ -21,6 +21,8 @@ export interface Registry {
 	fetch(kind: Kind, repository: string, digest: string): Promise<Download>;
 	/** A whole image came. */
 	pushed(): Promise<void>;
+	/** What was told of before is here. */
+	ready(): Promise<void>;
 }
 
 /** Pushes that go on, by their half's id. */
@@ -79,6 +81,7 @@ export async function answerPeer(
 	const [, , what, digest = ""] = route.exec(new URL(request.url).pathname) ?? [];
 	const isRead = request.method === "GET" && (what === "blobs" || what === "manifests");
 	if (!isRead || !digestPattern.test(digest)) return refuse(405, "UNSUPPORTED", "only to be read");
+	await registry.ready();
 	const here = await file(registry.blobs, what, digest);
 	return here ?? refuse(404, unknown[what], `${digest} is not here`);
 }
@@ -176,7 +179,7 @@ async function mustBeHere(blobs: Blobs, kind: Kind, digest: string): Promise<voi
 }
 
 async function read(
-	{ blobs, fetch }: Registry,
+	{ blobs, fetch, ready }: Registry,
 	kind: Kind,
 	repository: string,
 	digest: string,
@@ -185,6 +188,7 @@ async function read(
 	if (!digestPattern.test(digest)) {
 		return refuse(404, unknown[kind], `${digest}: images are known by their digest`);
 	}
+	await ready();
 	const here = await file(blobs, kind, digest);
 	if (here) {
 		if (request.method === "HEAD") await blobs.touch(kind, digest);
