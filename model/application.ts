@@ -40,6 +40,8 @@ export interface ApplicationSpec {
 	/** `https://…`, `ssh://…` or `git@host:path`; no credentials in it. */
 	readonly repository: string;
 	readonly build: Recipe;
+	/** Architectures that images are made for (`amd64`, `arm64`); absent: those of the nodes that may run them. */
+	readonly platforms?: readonly string[];
 	/** Where images are pushed to, and pulled from: `registry.example.org/team/web`; absent or empty: nodes keep them. */
 	readonly registry?: string;
 	/** Of the machine that builds. */

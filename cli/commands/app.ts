@@ -53,6 +53,7 @@ Options:
   --target STAGE         of a Dockerfile with several
   --compose FILE         in the repository, in place of all that: the services that it has, as one stack
   --build-arg NAME=VALUE
+  --platform linux/ARCH  that images are made for, may be said again; those of the nodes that may run them
   --service NAME         the service that it becomes (the application's name); one that is there keeps all but its image.
                          With --compose the stack's name
   --replicas N           of a service that is made (1)
@@ -77,6 +78,7 @@ Options:
 		target: text,
 		compose: text,
 		"build-arg": several,
+		platform: several,
 		service: text,
 		replicas: text,
 		publish: several,
@@ -128,6 +130,7 @@ function specOf(name: string | undefined, options: Given) {
 	refuseBeside(options);
 	const networks = listOf(options["network"]);
 	const ports = listOf(options["publish"]);
+	const platforms = listOf(options["platform"]);
 	return {
 		name,
 		repository,
@@ -138,6 +141,7 @@ function specOf(name: string | undefined, options: Given) {
 			...(typeof dockerfile === "string" && { dockerfile }),
 			...(typeof target === "string" && { target }),
 			...(typeof compose === "string" && { compose }),
+			...(platforms.length > 0 && { platforms }),
 			args: pairs("--build-arg", listOf(options["build-arg"])),
 		},
 		environments: [

@@ -22,7 +22,17 @@ import type { Snapshot } from "../../model/snapshot.ts";
 import type { Stack } from "../../model/stack.ts";
 import { Draft } from "../manager/draft.ts";
 import { same } from "../manager/same.ts";
-import { assignBuilds, buildFor, imageOf, imagesOf, isImageKept, lackingFile } from "./builds.ts";
+import { indexOf } from "./architectures.ts";
+import {
+	assignBuilds,
+	buildsFor,
+	imageOf,
+	imagesOf,
+	isImageKept,
+	lackingFile,
+	partsOf,
+	storedOf,
+} from "./builds.ts";
 import { changeService, isUnchanged, type Made, makeJob, makeService } from "./make.ts";
 import { type Ended, type Found, outcomeOf } from "./outcome.ts";
 import { environmentOf, isOver, previewsUntilMs, removeOver } from "./previews.ts";
@@ -144,9 +154,9 @@ function beginBuild(
 		enter(draft, moment, deployment, "building");
 		return;
 	}
-	const build = buildFor(draft, moment, application, environment, deployment);
-	draft.put({ kind: "put-build", build });
-	enter(draft, moment, { ...deployment, build: build.id }, "building");
+	const builds = buildsFor(draft, moment, application, environment, deployment);
+	for (const build of builds) draft.put({ kind: "put-build", build });
+	enter(draft, moment, { ...deployment, build: builds[0].id }, "building");
 }
 
 const isBuilt = ({ image, stack }: Deployment) => image !== "" || stack !== undefined;
@@ -176,36 +186,70 @@ function builtImage(
 		return undefined;
 	}
 	const build = draft.builds.get(deployment.build);
-	if (build && !hasEnded(build.status.state)) return undefined;
-	const isComplete = build?.status.state === "complete";
-	if (build && isComplete) {
+	const parts = build ? partsOf(draft, build) : [];
+	const broken = brokenOf(parts);
+	if (!broken && parts.some(({ status }) => !hasEnded(status.state))) return undefined;
+	const isComplete = build !== undefined && broken === undefined;
+	if (isComplete) {
 		if (build.stack && !build.made) {
 			end(draft, moment, deployment, "failed", "build: its node said nothing of the compose file");
 			return undefined;
 		}
-		if (imagesOf(build).every((image) => isImageKept(draft, image))) {
-			return build.made ? { image: "", stack: build.made } : { image: imageOf(build) };
+		if (parts.flatMap(storedOf).every((image) => isImageKept(draft, image))) {
+			if (build.made) return { image: "", stack: build.made };
+			const whole = parts.length > 1 ? joined(draft, build, parts) : build;
+			if (whole) return { image: imageOf(whole) };
+			end(draft, moment, deployment, "failed", "build: a node said too little of its image");
+			return undefined;
 		}
-		// The node that built it has yet to say that it has it; unless it died over that.
-		const untilMs = build.status.sinceMs + tellImageMs;
-		const isThere = build.node !== null && draft.nodes.get(build.node)?.status.state === "ready";
-		if (isThere && moment.nowMs < untilMs) return untilMs;
+		// The nodes that built it have yet to say that they have it; unless one died over that.
+		const untilMs = Math.max(...parts.map(({ status }) => status.sinceMs)) + tellImageMs;
+		const areThere = parts.every(
+			({ node }) => node !== null && draft.nodes.get(node)?.status.state === "ready",
+		);
+		if (areThere && moment.nowMs < untilMs) return untilMs;
 	}
-	const wasLost = build === undefined || build.status.state === "lost" || isComplete;
+	const wasLost = broken === undefined || broken.status.state === "lost";
 	if (wasLost && deployment.lost < mostLost) {
-		const again = buildFor(draft, moment, application, environment, deployment);
+		for (const part of parts) cancelBuild(draft, part);
+		const again = buildsFor(draft, moment, application, environment, deployment);
 		const lost = deployment.lost + 1;
-		draft.put({ kind: "put-build", build: again });
-		draft.put({ kind: "put-deployment", deployment: { ...deployment, build: again.id, lost } });
+		for (const each of again) draft.put({ kind: "put-build", build: each });
+		draft.put({
+			kind: "put-deployment",
+			deployment: { ...deployment, build: again[0].id, lost },
+		});
 		return undefined;
 	}
-	const reason = wasLost ? `build: lost with its node, ${mostLost + 1} times` : failureOf(build);
-	end(draft, moment, deployment, "failed", reason, evidenceOf(build));
+	const reason = wasLost ? `build: lost with its node, ${mostLost + 1} times` : failureOf(broken);
+	end(draft, moment, deployment, "failed", reason, evidenceOf(broken));
 	return undefined;
 }
 
-const failureOf = ({ status }: Build) =>
-	`build: ${status.error || (status.state === "cancelled" ? "it was cancelled" : "it failed")}`;
+/** The one that ends the others: a failure says more than what followed from it. */
+function brokenOf(parts: readonly Build[]): Build | undefined {
+	const states = ["failed", "lost", "cancelled"] as const;
+	return states.flatMap((state) => parts.find(({ status }) => status.state === state) ?? []).at(0);
+}
+
+/** Known by the index of all of them from now on. */
+function joined(draft: Draft, build: Build, parts: readonly Build[]): Build | undefined {
+	const index = build.index ?? indexOf(parts);
+	if (!index) return undefined;
+	const whole = { ...build, index };
+	if (!build.index) draft.put({ kind: "put-build", build: whole });
+	return whole;
+}
+
+function cancelBuild(draft: Draft, build: Build): void {
+	if (hasEnded(build.status.state)) return;
+	draft.put({ kind: "put-build", build: { ...build, desired: "cancelled" } });
+}
+
+const failureOf = ({ architecture, isPart, status }: Build) =>
+	`build${isPart ? ` for linux/${architecture}` : ""}: ${
+		status.error || (status.state === "cancelled" ? "it was cancelled" : "it failed")
+	}`;
 
 const evidenceOf = (build: Build | undefined): Evidence | null =>
 	build && build.status.lines.length > 0
@@ -445,11 +489,12 @@ function end(
 	});
 	removeJob(draft, nowMs, deployment.job);
 	const build = deployment.build === null ? undefined : draft.builds.get(deployment.build);
-	if (!build || hasEnded(build.status.state)) return;
+	if (!build) return;
 	const isShared = [...draft.unsettled.deployments.values()].some(
 		(other) => other.id !== deployment.id && other.build === build.id,
 	);
-	if (!isShared) draft.put({ kind: "put-build", build: { ...build, desired: "cancelled" } });
+	if (isShared) return;
+	for (const part of partsOf(draft, build)) cancelBuild(draft, part);
 }
 
 function removeJob(draft: Draft, nowMs: number, id: ServiceId | null): void {
@@ -477,7 +522,9 @@ function forgetOld(draft: Draft): void {
 	}
 }
 
-function isNeeded(draft: Draft, build: Build): boolean {
+function isNeeded(draft: Draft, part: Build): boolean {
+	const build = part.of === undefined ? part : draft.builds.get(part.of);
+	if (!build) return false;
 	const { id } = build;
 	const digests = imagesOf(build).map((image) => image.split("@")[1] ?? "?");
 	for (const deployment of draft.deployments.values()) {

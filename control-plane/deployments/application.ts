@@ -54,6 +54,15 @@ const address = text.superRefine((value, context) => {
 	if (complaint) context.addIssue({ code: "custom", message: complaint });
 });
 
+const platform = z.enum([
+	"linux/amd64",
+	"linux/arm64",
+	"linux/arm",
+	"linux/ppc64le",
+	"linux/riscv64",
+	"linux/s390x",
+]);
+
 const recipe = z
 	.strictObject({
 		context: path.default("."),
@@ -62,6 +71,7 @@ const recipe = z
 		args: z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/), text).default({}),
 		secrets: z.array(text).max(100).default([]),
 		compose: path.min(1, "name the file, or leave it out").optional(),
+		platforms: z.array(platform).min(1, "name one, or leave it out").max(6).optional(),
 	})
 	.superRefine(({ compose, context, dockerfile, target, args }, issues) => {
 		if (compose === undefined) return;
@@ -122,7 +132,7 @@ export type SpecDocument = z.input<typeof specSchema>;
 
 export function readSpec(asked: z.output<typeof specSchema>): ApplicationSpec {
 	const { build, buildCpus, buildMemoryBytes, buildTimeoutSeconds, environments, ...rest } = asked;
-	const { compose, ...recipe } = build;
+	const { compose, platforms, ...recipe } = build;
 	const names = environments.map((each) => each.name);
 	const twice = names.find((each, index) => names.indexOf(each) !== index);
 	if (twice !== undefined) throw invalid(`environments: two are named ${twice}`);
@@ -136,9 +146,12 @@ export function readSpec(asked: z.output<typeof specSchema>): ApplicationSpec {
 						: nameComplaint(each, environments, asked.name))));
 		if (complaint) throw invalid(`environments.${index}.${complaint}`);
 	});
+	const odd = platforms && platformsComplaint(platforms, compose, asked.registry);
+	if (odd) throw invalid(`build.platforms: ${odd}`);
 	return {
 		...rest,
 		build: compose === undefined ? recipe : { ...recipe, compose },
+		...(platforms && { platforms: platforms.map((each) => each.slice(system.length)) }),
 		buildLimits: { nanoCpus: Math.round(buildCpus * 1e9), memoryBytes: buildMemoryBytes, pids: 0 },
 		buildTimeoutMs: buildTimeoutSeconds * 1000,
 		environments: environments.map(
@@ -155,6 +168,21 @@ export function readSpec(asked: z.output<typeof specSchema>): ApplicationSpec {
 			},
 		),
 	};
+}
+
+const system = "linux/";
+
+function platformsComplaint(
+	platforms: readonly string[],
+	compose: string | undefined,
+	registry: string,
+): string | undefined {
+	if (new Set(platforms).size < platforms.length) return "one is named twice";
+	if (platforms.length === 1) return undefined;
+	if (compose !== undefined) return "images of a compose file are made for one: name that one";
+	return registry === ""
+		? undefined
+		: "images in a registry of yours are made for one: name that one";
 }
 
 type AskedEnvironment = z.output<typeof environment>;
@@ -220,9 +248,13 @@ function nameComplaint(
 
 /** As it would be written, whole: what is shown can be changed and sent back. */
 export function writeSpec(spec: ApplicationSpec): SpecDocument {
-	const { buildLimits, buildTimeoutMs, environments, ...rest } = spec;
+	const { build, buildLimits, buildTimeoutMs, environments, platforms, ...rest } = spec;
 	return {
 		...rest,
+		build: {
+			...build,
+			...(platforms && { platforms: platforms.map((each) => `${system}${each}`) }),
+		},
 		buildCpus: buildLimits.nanoCpus / 1e9,
 		buildMemoryBytes: buildLimits.memoryBytes,
 		buildTimeoutSeconds: buildTimeoutMs / 1000,

@@ -13,59 +13,88 @@ import type { Stack, StackOrder } from "../../model/stack.ts";
 import type { Draft } from "../manager/draft.ts";
 import { architectureOf } from "../manager/images.ts";
 import { same } from "../manager/same.ts";
+import { architecturesFor } from "./architectures.ts";
 
 /** As long as this one is in a tag, nobody needs more of a commit's name. */
 const shortCommit = 12;
 
-/** The build that the deployment waits for: one that there is already, of the same commit by the same recipe, or a new one. */
-export function buildFor(
+/**
+ * The build that the deployment waits for, and its others: those that there are already, of the same commit by the same
+ * recipe, or new ones.
+ */
+export function buildsFor(
 	draft: Draft,
 	{ nowMs, newId }: Moment,
 	{ id: application, spec }: Application,
 	environment: Environment,
 	deployment: Deployment,
-): Build {
+): readonly [Build, ...Build[]] {
 	const { commit, ref, preview } = deployment;
 	const stack = orderFor(draft, spec.build, environment, deployment);
-	const architecture = architectureFor(draft);
 	// Strangers wrote what reads them.
 	const recipe = preview?.isFork ? { ...spec.build, secrets: [] } : spec.build;
 	// And nothing of theirs is left where others take it from.
 	const repository = (!preview?.isFork && spec.registry) || `${imageHost}/${spec.name}`;
+	// Nobody here puts an index into a registry outside, or into a stack's documents.
+	const isOne = stack !== undefined || isOutside(repository);
+	const architectures = architecturesFor(draft, { spec }, environment, isOne);
 	const known = [...draft.builds.values()].find(
 		(each) =>
+			each.of === undefined &&
 			each.application === application &&
 			each.commit === commit &&
-			each.desired === "complete" &&
-			each.architecture === architecture &&
+			same(
+				partsOf(draft, each).map((part) => part.architecture),
+				architectures,
+			) &&
 			same(each.recipe, recipe) &&
 			same(each.stack ?? null, stack ?? null) &&
 			each.image.startsWith(`${repository}:`) &&
 			!(isOutside(each.image) && hasFailed(draft, each)) &&
-			!isVoid(each.status) &&
 			lackingFile(draft, each.made) === undefined &&
-			(each.status.state !== "complete" ||
-				imagesOf(each).every((image) => isImageKept(draft, image))),
+			partsOf(draft, each).every(
+				(part) => part.desired === "complete" && !isVoid(part.status) && isToBeHad(draft, part),
+			),
 	);
-	if (known) return known;
-	return {
-		id: newId() as BuildId,
+	if (known) return [known, ...partsOf(draft, known).slice(1)];
+	const ids = architectures.map(() => newId() as BuildId);
+	const [first = newId() as BuildId, ...others] = ids;
+	const build = {
 		application,
 		repository: spec.repository,
 		commit,
 		ref,
 		recipe,
-		architecture,
 		image: `${repository}:${tagOf({ commit, recipe, stack }, draft)}`,
 		...(stack && { stack }),
-		desired: "complete",
+		...(others.length > 0 && { isPart: true as const }),
+		desired: "complete" as const,
 		limits: spec.buildLimits,
 		timeoutMs: spec.buildTimeoutMs,
 		node: null,
 		createdMs: nowMs,
 		status: { ...unbuilt, sinceMs: nowMs },
 	};
+	const [architecture = "amd64"] = architectures;
+	return [
+		{ ...build, id: first, architecture, ...(others.length > 0 && { others }) },
+		...others.map((id, index) => ({
+			...build,
+			id,
+			architecture: architectures[index + 1] ?? architecture,
+			of: first,
+		})),
+	];
 }
+
+/** It, and those of the same image for other architectures that are known. */
+export const partsOf = ({ builds }: Pick<Snapshot, "builds">, build: Build): readonly Build[] => [
+	build,
+	...(build.others ?? []).flatMap((id) => builds.get(id) ?? []),
+];
+
+const isToBeHad = (draft: Draft, build: Build) =>
+	build.status.state !== "complete" || storedOf(build).every((image) => isImageKept(draft, image));
 
 const isOutside = (image: string) => !image.startsWith(`${imageHost}/`);
 
@@ -90,23 +119,19 @@ function tagOf(
 	return count === 0 ? commit.slice(0, shortCommit) : `${commit.slice(0, shortCommit)}-${count}`;
 }
 
-/** That of most of the nodes. */
-function architectureFor({ nodes }: Snapshot): string {
-	const counts = Map.groupBy(nodes.values(), ({ description }) => architectureOf(description));
-	const [most] = [...counts].toSorted(
-		([a, one], [b, other]) => other.length - one.length || (a < b ? -1 : 1),
-	);
-	return most?.[0] ?? "amd64";
+/** With its digest, of one that is complete, as its others are. */
+export const imageOf = ({ image, index, status }: Build) =>
+	`${image}@${index?.digest ?? status.digest}`;
+
+/** What its node made: a compose file's are several. None while it is not complete. */
+export function storedOf({ image, made, stack, status }: Build): readonly string[] {
+	if (stack) return Object.values(made?.images ?? {});
+	return status.digest === "" ? [] : [`${image}@${status.digest}`];
 }
 
-/** With its digest, of one that is complete. */
-export const imageOf = ({ image, status }: Build) => `${image}@${status.digest}`;
-
-/** A compose file's are several. None while it is not complete. */
-export function imagesOf(build: Build): readonly string[] {
-	if (build.stack) return Object.values(build.made?.images ?? {});
-	return build.status.digest === "" ? [] : [imageOf(build)];
-}
+/** What services know it by. */
+export const imagesOf = (build: Build): readonly string[] =>
+	build.index ? [imageOf(build)] : storedOf(build);
 
 /** Somebody removed a secret or config of the stack: only its commit says what it said. */
 export function lackingFile({ materials }: Snapshot, stack: Stack | undefined) {
@@ -136,6 +161,11 @@ function orderFor(
 /** Whether anybody can get it now. An image of a registry outside is that registry's matter. */
 export function isImageKept(snapshot: Snapshot, image: string): boolean {
 	if (isOutside(image)) return true;
+	const index = [...snapshot.builds.values()].find(
+		(build) => build.index && image.endsWith(build.index.digest),
+	)?.index;
+	const digests = Object.values(index?.manifests ?? {});
+	if (index) return digests.every((digest) => isImageKept(snapshot, `${imageHost}/@${digest}`));
 	return [...snapshot.nodes.values()].some(
 		({ images, status }) =>
 			status.state === "ready" && images.some((digest) => image.endsWith(digest)),
@@ -188,7 +218,7 @@ export function assignBuilds(draft: Draft, { nowMs }: Moment): void {
 }
 
 /** Nodes that can, and may: those that somebody chose for it, where anybody chose any. */
-function buildersFor(snapshot: Snapshot, { architecture, recipe }: Build): readonly Node[] {
+function buildersFor(snapshot: Snapshot, { architecture, isPart, recipe }: Build): readonly Node[] {
 	const able = [...snapshot.nodes.values()].filter(
 		(node) =>
 			node.status.state === "ready" &&
@@ -197,6 +227,7 @@ function buildersFor(snapshot: Snapshot, { architecture, recipe }: Build): reado
 			node.description.diskFull !== true &&
 			node.description.builder !== undefined &&
 			(!recipe.compose || node.description.builder.compose === true) &&
+			(!isPart || node.description.builder.parts === true) &&
 			(recipe.secrets.length === 0 || node.description.builder.builder === "buildkit") &&
 			architectureOf(node.description) === architecture &&
 			node.spec.labels[builderLabel] !== "no",
@@ -208,11 +239,14 @@ function buildersFor(snapshot: Snapshot, { architecture, recipe }: Build): reado
 	return anyChosen ? chosen : able;
 }
 
-function whyNone(snapshot: Snapshot, { architecture, recipe }: Build): string {
+function whyNone(snapshot: Snapshot, { architecture, isPart, recipe }: Build): string {
 	const nodes = [...snapshot.nodes.values()];
+	const remedy = isPart
+		? `; nodes of several architectures may run the service: build.platforms says it when ${architecture} is not to be among them`
+		: "";
 	const chosen = nodes.filter(({ spec }) => spec.labels[builderLabel] === "yes");
 	if (chosen.length > 0) {
-		return `none of the nodes with the label ${builderLabel}=yes can build just now: they must be ready, active, have git and room on their disks`;
+		return `none of the nodes with the label ${builderLabel}=yes can build ${isPart ? `for ${architecture} ` : ""}just now: they must be ready, active, have git and room on their disks${remedy}`;
 	}
 	if (nodes.every(({ description }) => description.builder === undefined)) {
 		return "no node can build: install git on one (apt-get install git), or run its install line again with --builder";
@@ -220,9 +254,15 @@ function whyNone(snapshot: Snapshot, { architecture, recipe }: Build): string {
 	if (recipe.compose && !nodes.some(({ description }) => description.builder?.compose)) {
 		return "no node reads compose files yet: their agents are of an older version, and update themselves";
 	}
+	const able = nodes
+		.filter(({ description }) => architectureOf(description) === architecture)
+		.flatMap(({ description }) => description.builder ?? []);
+	if (isPart && able.length > 0 && !able.some(({ parts }) => parts)) {
+		return `no node of architecture ${architecture} builds for several yet: their agents are of an older version, and update themselves${remedy}`;
+	}
 	const secrets =
 		recipe.secrets.length > 0 ? ", with BuildKit since the build uses secrets (docker-buildx)" : "";
-	return `no node that may build is ready: one of architecture ${architecture} is needed, active, with git and room on its disk${secrets}`;
+	return `no node that may build is ready: one of architecture ${architecture} is needed, active, with git and room on its disk${secrets}${remedy}`;
 }
 
 /** Where the application was built before, since the cache is there; else the least busy. */

@@ -4,10 +4,10 @@ import { bytesToHex } from "@noble/hashes/utils.js";
 import { type Context, Hono } from "hono";
 import { z } from "zod";
 import type { Application } from "../../model/application.ts";
-import { hasEnded } from "../../model/build.ts";
+import { type Build, hasEnded } from "../../model/build.ts";
 import type { Change } from "../../model/change.ts";
 import type { Deployment } from "../../model/deployment.ts";
-import { conflict, invalid, notFound, unavailable } from "../../model/errors.ts";
+import { conflict, invalid, messageOf, notFound, unavailable } from "../../model/errors.ts";
 import type { ApplicationId, BuildId, ServiceId } from "../../model/id.ts";
 import type { Service, ServiceSpec } from "../../model/service.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
@@ -19,6 +19,7 @@ import { isGlob } from "../webhooks/glob.ts";
 import { type RefsOf, refsWithin } from "../webhooks/refs.ts";
 import type { AppEnv } from "../world.ts";
 import { readSpec, specSchema } from "./application.ts";
+import { partsOf } from "./builds.ts";
 import { handle, newDeployment, nextNumber } from "./deliver.ts";
 import { patternOf, previewEnvironment, previewName, servicesOf } from "./previews.ts";
 import {
@@ -221,9 +222,13 @@ export function applicationsRouter(): Hono<AppEnv> {
 					`deployment #${deployment.number} built nothing: it took an image that was there`,
 				);
 			}
-			const kept = await door.inbox.log(id);
-			if (kept !== undefined) return c.text(kept);
-			return followed(c, snapshot, id);
+			const log = async (part: BuildId) => {
+				const kept = await door.inbox.log(part);
+				return kept === undefined ? followed(c, snapshot, part) : c.text(kept);
+			};
+			const build = snapshot.builds.get(id);
+			const parts = build ? partsOf(snapshot, build) : [];
+			return parts.length > 1 ? inTurn(parts, log) : log(id);
 		})
 		.get("/api/applications/:name/deliveries", async (c) => {
 			const { door, application } = await found(c);
@@ -530,6 +535,34 @@ async function followed(c: AppContext, snapshot: Snapshot, id: BuildId): Promise
 			throw unavailable("the node that builds does not answer just now: try again", { cause });
 		});
 	return new Response(answer.body, { headers: { "Content-Type": "text/plain; charset=utf-8" } });
+}
+
+/** One log after the other, as each goes on. */
+function inTurn(parts: readonly Build[], log: (id: BuildId) => Promise<Response>): Response {
+	async function* read() {
+		const encoder = new TextEncoder();
+		for (const { id, architecture } of parts) {
+			yield encoder.encode(`--- linux/${architecture}\n`);
+			try {
+				const { body } = await log(id);
+				if (body) yield* body;
+			} catch (error) {
+				yield encoder.encode(`${messageOf(error)}\n`);
+			}
+		}
+	}
+	const bytes = read();
+	const body = new ReadableStream<Uint8Array>({
+		async pull(to) {
+			const { done, value } = await bytes.next();
+			if (value) to.enqueue(value);
+			if (done) to.close();
+		},
+		async cancel() {
+			await bytes.return();
+		},
+	});
+	return new Response(body, { headers: { "Content-Type": "text/plain; charset=utf-8" } });
 }
 
 const aroundOf = (c: AppContext, { id }: Application) => ({

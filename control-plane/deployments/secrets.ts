@@ -123,13 +123,13 @@ export async function registryAuthOf(
 
 /** For the node that builds, and no more than this build takes. */
 export function secretsFor(
-	{ id, recipe }: Pick<Build, "id" | "recipe">,
+	{ id, of = id, recipe }: Pick<Build, "id" | "of" | "recipe">,
 	{ login: user, ssh, build, registries }: ApplicationSecrets,
 	{ deployments }: Pick<Snapshot, "deployments">,
 ): BuildSecrets {
 	// Their Dockerfile would name what else there is in a registry, and read it.
 	const isStrangers = [...deployments.values()].some(
-		(each) => each.build === id && each.preview?.isFork,
+		(each) => each.build === of && each.preview?.isFork,
 	);
 	const wanted = Object.entries(build).filter(([name]) => recipe.secrets.includes(name));
 	return {

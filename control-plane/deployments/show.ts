@@ -1,6 +1,7 @@
 // Applications, deployments and deliveries as `/api/…` shows them. Nothing of a secret but its name.
 
 import type { Application, Environment } from "../../model/application.ts";
+import type { Build } from "../../model/build.ts";
 import type { Deployment } from "../../model/deployment.ts";
 import { messageOf } from "../../model/errors.ts";
 import type { Snapshot } from "../../model/snapshot.ts";
@@ -10,6 +11,7 @@ import type { ServiceDocument } from "../engine/convert/document.ts";
 import { whereOf } from "../forges/where.ts";
 import type { Reach } from "../webhooks/reach.ts";
 import { writeSpec } from "./application.ts";
+import { partsOf } from "./builds.ts";
 import { waitingFor } from "./outcome.ts";
 import { patternOf, previewEnvironment } from "./previews.ts";
 import { lastTold } from "./tell.ts";
@@ -90,18 +92,24 @@ export function showDeployment(deployment: Deployment, snapshot: Snapshot) {
 		image,
 		told: deployment.told ? { said: deployment.told.said, error: deployment.told.error } : null,
 		...(deployment.stack && { services: showServices(deployment, deployment.stack) }),
-		build: build
-			? {
-					id: build.id,
-					node: build.node,
-					state: build.status.state,
-					bytes: build.status.bytes,
-					times: build.status.times.map(shownTime),
-				}
-			: null,
+		build: build ? showBuild(build) : null,
+		...(build?.isPart && {
+			builds: partsOf(snapshot, build).map((part) => ({
+				platform: `linux/${part.architecture}`,
+				...showBuild(part),
+			})),
+		}),
 		times: deployment.times.map(shownTime),
 	};
 }
+
+const showBuild = ({ id, node, status: { state, bytes, times } }: Build) => ({
+	id,
+	node,
+	state,
+	bytes,
+	times: times.map(shownTime),
+});
 
 /** What keeps it, while it is under way. */
 function waitsFor(
@@ -109,8 +117,9 @@ function waitsFor(
 	snapshot: Snapshot,
 ): string {
 	if (phase === "building" && build !== null) {
-		const status = snapshot.builds.get(build)?.status;
-		return status?.state === "waiting" ? status.error : "";
+		const known = snapshot.builds.get(build);
+		const waiting = known && partsOf(snapshot, known).find(isWaiting);
+		return waiting?.status.error ?? "";
 	}
 	if (phase !== "rolling") return "";
 	const rolling = services.filter(({ outcome }) => outcome === null).map((each) => each.service);
@@ -121,6 +130,8 @@ function waitsFor(
 	}
 	return "";
 }
+
+const isWaiting = ({ status }: Build) => status.state === "waiting";
 
 /** A stack's, and how far each is. */
 function showServices({ services = [] }: Deployment, stack: Stack) {

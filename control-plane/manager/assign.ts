@@ -105,6 +105,9 @@ function buildsFor({ unsettled }: Snapshot, node: NodeId): Pick<Assignment, "bui
 			node: _n,
 			createdMs: _c,
 			made: _m,
+			others: _o,
+			of: _f,
+			index: _i,
 			status: _s,
 			...build
 		}): BuildAssignment => build,

@@ -34,6 +34,14 @@ const outcome = z
 	.nullable()
 	.describe("null while it is under way");
 
+const build = z.object({
+	id: z.string(),
+	node: z.string().nullable(),
+	state: z.enum(Object.keys(buildRankOf) as [string]),
+	bytes: z.int(),
+	times: begun,
+});
+
 const deployment = z
 	.object({
 		id: z.string(),
@@ -57,15 +65,11 @@ const deployment = z
 			.object({ said: z.string().nullable(), error: z.string() })
 			.nullable()
 			.describe("what its forge was told of it last; null where there is none to tell"),
-		build: z
-			.object({
-				id: z.string(),
-				node: z.string().nullable(),
-				state: z.enum(Object.keys(buildRankOf) as [string]),
-				bytes: z.int(),
-				times: begun,
-			})
-			.nullable(),
+		build: build.nullable(),
+		builds: z
+			.array(build.extend({ platform: z.string().meta({ examples: ["linux/arm64"] }) }))
+			.optional()
+			.describe("of an image for several architectures, one for each; build is the first"),
 		times: begun.describe("when each phase began"),
 	})
 	.meta({ id: "Deployment" });

@@ -779,5 +779,143 @@ for (const { name, there, start } of runtimes) {
 				await soon(async () => (await removing()) === 204);
 			}, 30_000);
 		});
+
+		describe("where nodes have two architectures", () => {
+			const builder = { git: "2.39.5", builder: "buildkit", parts: true } as const;
+			const path = "/api/applications/several/deployments";
+			const spec = {
+				name: "several",
+				repository: "https://git.example/several.git",
+				environments: [{ name: "production", create: { Mode: { Global: {} } } }],
+			};
+			const manifest = {
+				mediaType: "application/vnd.oci.image.manifest.v1+json",
+				size: 700,
+			} as const;
+			let arm: TestAgent;
+			const told = async (to: TestAgent, commit: string) =>
+				((await to.poll()).assignment?.builds ?? []).find((each) => each.commit === commit);
+			/** What each of the two is to build. */
+			const both = async (commit: string) => {
+				await soon(async () => Boolean((await told(agent, commit)) && (await told(arm, commit))));
+				const [one, other] = [await told(agent, commit), await told(arm, commit)];
+				if (!one || !other) throw new Error("a build is gone");
+				return [one, other] as const;
+			};
+
+			beforeAll(async () => {
+				const { json } = await call("GET", "/swarm");
+				await agent.report({ description: describeMachine(1, { builder }) });
+				const machine = describeMachine(7, { builder, architecture: "aarch64" });
+				arm = await joinAgent(at.url, json.JoinTokens.Worker, machine);
+				await arm.report({});
+				expect((await call("POST", "/api/applications", { spec })).status).toBe(201);
+			}, 30_000);
+			afterAll(() => arm?.ask("/leave", { method: "POST" }));
+
+			test("a push is built on both, and runs by the index of what they made", async () => {
+				const commit = "7".repeat(40);
+				expect((await call("POST", path, { ref: commit })).status).toBe(201);
+				const builds = await both(commit);
+				expect(builds.map(({ architecture, isPart }) => [architecture, isPart])).toEqual([
+					["amd64", true],
+					["arm64", true],
+				]);
+				for (const [index, on] of [agent, arm].entries()) {
+					const made = `sha256:${String(index + 1).repeat(64)}`;
+					const id = builds[index]?.id as BuildId;
+					const status = {
+						...unbuilt,
+						state: "complete",
+						digest: made,
+						manifest,
+						observed: 9,
+					} as const;
+					await on.ask(`/build-log?build=${id}`, { method: "POST", body: `log ${index}\n` });
+					const said = await on.report({ builds: [{ id, status }], images: [made] });
+					expect(said.status).toBe(200);
+				}
+				await soon(async () => (await call("GET", `${path}/1`)).json.phase === "rolling");
+				const { image, builds: shown } = (await call("GET", `${path}/1`)).json;
+				expect(shown).toMatchObject([
+					{ platform: expect.stringMatching(/linux.a/), state: "complete" },
+					{ platform: expect.stringMatching(/linux.a/), state: "complete" },
+				]);
+				for (const on of [agent, arm]) {
+					const { assignment } = await on.poll();
+					const [index] = assignment?.images?.filter((each) => image.endsWith(each.digest)) ?? [];
+					const { manifests } = JSON.parse(index?.index ?? "");
+					expect(manifests).toMatchObject([
+						{
+							...manifest,
+							digest: `sha256:${"1".repeat(64)}`,
+							platform: { architecture: "amd64" },
+						},
+						{
+							...manifest,
+							digest: `sha256:${"2".repeat(64)}`,
+							platform: { architecture: "arm64" },
+						},
+					]);
+					expect(assignment?.tasks.map(({ template }) => template.container.image)).toContain(
+						image,
+					);
+				}
+				const log = (await call("GET", `${path}/1/log`)).text;
+				for (const line of ["--- linux/amd64\nlog 0\n", "--- linux/arm64\nlog 1\n"]) {
+					expect(log).toContain(line);
+				}
+				const off = new AbortController();
+				const obeying = [agent, arm].map((each) => obey(each, off.signal));
+				await soon(async () => (await call("GET", `${path}/1`)).json.outcome !== null);
+				expect((await call("GET", `${path}/1`)).json.outcome).toBe("succeeded");
+				off.abort();
+				await Promise.all(obeying);
+			}, 30_000);
+
+			test("one that fails ends the other", async () => {
+				const commit = "8".repeat(40);
+				expect((await call("POST", path, { ref: commit })).status).toBe(201);
+				const [one, other] = await both(commit);
+				const status = { ...unbuilt, state: "failed", error: "no such base", observed: 9 } as const;
+				await arm.report({ builds: [{ id: other.id, status }] });
+				await soon(async () => (await call("GET", `${path}/2`)).json.outcome !== null);
+				expect((await call("GET", `${path}/2`)).json).toMatchObject({
+					outcome: "failed",
+					reason: "build for linux/arm64: no such base",
+				});
+				await soon(async () => (await told(agent, commit))?.desired === "cancelled");
+				const cancelled = { ...unbuilt, state: "cancelled", observed: 9 } as const;
+				await agent.report({ builds: [{ id: one.id, status: cancelled }] });
+			}, 30_000);
+
+			test.each([
+				[["linux/mips"], {}, "build.platforms"],
+				[["linux/amd64", "linux/amd64"], {}, "build.platforms: one is named twice"],
+				[
+					["linux/amd64", "linux/arm64"],
+					{ registry: "registry.example/a" },
+					"in a registry of yours",
+				],
+			])("platforms %j are refused", async (platforms, words, message) => {
+				const refused = await call("POST", "/api/applications", {
+					spec: { ...spec, name: "odd", build: { platforms }, ...words },
+				});
+				expect([refused.status, refused.json.message]).toEqual([
+					400,
+					expect.stringContaining(message),
+				]);
+			});
+
+			test("one that is named is the only one, and is shown as it was written", async () => {
+				const build = { platforms: ["linux/arm64"] };
+				const made = await call("POST", "/api/applications", {
+					spec: { ...spec, name: "named", build },
+				});
+				expect(made.status, made.text).toBe(201);
+				expect(made.json.spec.build.platforms).toEqual(["linux/arm64"]);
+				expect((await call("DELETE", "/api/applications/named")).status).toBe(204);
+			});
+		});
 	});
 }

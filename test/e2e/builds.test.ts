@@ -4,9 +4,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { indexOf } from "../../control-plane/deployments/architectures.ts";
 import { taskOf } from "../../edge-agent/task/template.test-data.ts";
 import type { Assignment } from "../../model/assignment.ts";
-import type { BuildAssignment, BuildSecrets, BuildStatus } from "../../model/build.ts";
+import type { Build, BuildAssignment, BuildSecrets, BuildStatus } from "../../model/build.ts";
 import type { BuildId, ClusterId, NodeId, TaskId } from "../../model/id.ts";
 import type { ImageAssignment } from "../../model/image.ts";
 import { labAvailable } from "../lab/available.ts";
@@ -262,6 +263,47 @@ describe.skipIf(Boolean(reason))("builds", () => {
 			await until(`${name} has it whole`, async () =>
 				(await nodes())[name].images.includes(first.digest),
 			);
+		}
+	}, 120_000);
+
+	test("of several architectures every engine runs its own, by the index of all", async () => {
+		// Two images for this one: the index says of the second that it is for another.
+		const parts: Build[] = [];
+		for (const [at, name] of (["h1", "h2"] as const).entries()) {
+			const Dockerfile = 'FROM lab/busybox:1\nCOPY page /page\nCMD ["sleep", "1000"]\n';
+			const sha = await commit("web", { Dockerfile, page: `${name}\n` });
+			const status = await ended(name, await build(name, { commit: sha, isPart: true }));
+			expect([status.state, status.error]).toEqual(["complete", ""]);
+			expect(status.manifest?.size).toBeGreaterThan(100);
+			const architecture = at === 0 ? "amd64" : "arm64";
+			parts.push({ architecture, status } as Build);
+			const holders = [name as string as NodeId];
+			images = [...images, { repository: "web", digest: status.digest, keep: at === 0, holders }];
+		}
+		const index = indexOf(parts);
+		if (!index) throw new Error("a node said too little");
+		const { digest, text } = index;
+		const holders = ["h1", "h2"] as string[] as NodeId[];
+		images = [...images, { repository: "web", digest, keep: false, holders, index: text }];
+		const image = `skein.local/web:several@${digest}`;
+		for (const name of names) wanted[name].tasks = [...wanted[name].tasks, image];
+		await tell();
+		for (const name of names) {
+			const id = `task${wanted[name].tasks.length - 1}${name}`;
+			const states = async () => (await nodes())[name].tasks[id] ?? [];
+			await until(`${name} runs it`, async () => (await states()).at(-1)?.state === "running");
+			const on = lab.node(name);
+			const filter = [
+				"--filter",
+				"ancestor=skein.local/web:several",
+				"--format",
+				"{{.ID}} {{.Image}}",
+			];
+			const [container = "", shown] = (await on.must(["docker", "ps", ...filter]))
+				.trim()
+				.split(" ");
+			expect(shown).toBe("skein.local/web:several");
+			expect(await on.must(["docker", "exec", container, "cat", "/page"])).toBe("h1\n");
 		}
 	}, 120_000);
 

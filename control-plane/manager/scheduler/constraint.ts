@@ -81,7 +81,11 @@ export function labelOf({ spec, description }: Node, key: string): string | unde
 	return labels[name] ?? "";
 }
 
-const aliases: Readonly<Record<string, string>> = { x86_64: "amd64", aarch64: "arm64" };
+const aliases: Readonly<Record<string, string>> = {
+	x86_64: "amd64",
+	aarch64: "arm64",
+	armv7l: "arm",
+};
 
 /** Kernels and images name one processor differently; this is the images' name. */
 export function architectureOf(name: string): string {

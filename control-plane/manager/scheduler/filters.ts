@@ -3,8 +3,9 @@
 import type { NodeId, ServiceId } from "../../../model/id.ts";
 import { must } from "../../../model/invariant.ts";
 import type { Node } from "../../../model/node.ts";
-import type { TemplateVersion } from "../../../model/service.ts";
+import type { TaskTemplate, TemplateVersion } from "../../../model/service.ts";
 import type { Snapshot } from "../../../model/snapshot.ts";
+import { platformsOf } from "../images.ts";
 import { architectureOf, type Constraint, parseConstraint, satisfies } from "./constraint.ts";
 import { countOf, hostPortKey, type NodeInfo } from "./nodeinfo.ts";
 
@@ -139,10 +140,11 @@ export function demandOf(
 	service: TemplateVersion["service"],
 	templateVersion: number,
 ): Demand {
-	const { template, hostPorts } = must(
+	const { template: asked, hostPorts } = must(
 		snapshot.template(service, templateVersion),
 		"a template is kept while a task of it waits",
 	);
+	const template = withPlatforms(snapshot, asked);
 	return {
 		service,
 		template,
@@ -155,6 +157,14 @@ export function demandOf(
 		name: snapshot.services.get(service)?.spec.name ?? service,
 		hasImageOn: (node) => hadImage(snapshot, service, template.container.image, node),
 	};
+}
+
+/** What was built here is known to run on some nodes only. */
+function withPlatforms(snapshot: Snapshot, template: TaskTemplate): TaskTemplate {
+	const { container, placement } = template;
+	if (placement.platforms.length > 0 || snapshot.builds.size === 0) return template;
+	const platforms = platformsOf(snapshot, container.image);
+	return platforms.length > 0 ? { ...template, placement: { ...placement, platforms } } : template;
 }
 
 /** Only asked of nodes whose disk is full. */
