@@ -1,6 +1,6 @@
 // Applications through the doors: made by the API, pushed to by a forge, built by an agent that says so, deployed.
 
-import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { createHmac } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
@@ -806,10 +806,23 @@ for (const { name, there, start } of runtimes) {
 			beforeAll(async () => {
 				const { json } = await call("GET", "/swarm");
 				await agent.report({ description: describeMachine(1, { builder }) });
+				// It is done with what was cancelled before.
+				for (const { id } of (await agent.poll()).assignment?.builds ?? []) {
+					const status = { ...unbuilt, state: "cancelled", observed: 9 } as const;
+					await agent.report({ builds: [{ id, status }] });
+				}
 				const machine = describeMachine(7, { builder, architecture: "aarch64" });
 				arm = await joinAgent(at.url, json.JoinTokens.Worker, machine);
-				await arm.report({});
 				expect((await call("POST", "/api/applications", { spec })).status).toBe(201);
+			}, 30_000);
+			// A build is for the architectures of the nodes that are heard.
+			beforeEach(async () => {
+				await soon(async () => {
+					await Promise.all([agent.report({}), arm.report({})]);
+					const { json } = await call("GET", "/nodes");
+					const states = json.map((each: { Status: { State: string } }) => each.Status.State);
+					return states.filter((state: string) => state === "ready").length === 2;
+				});
 			}, 30_000);
 			afterAll(() => arm?.ask("/leave", { method: "POST" }));
 
