@@ -591,6 +591,8 @@ remove_all() {
 	if [ -f "$unit" ]; then
 		rm -f "$unit"
 		systemctl daemon-reload 2>/dev/null || true
+		# One that was on its way to another program when it was told to end, ended as if it had failed.
+		systemctl reset-failed skein-agent 2>/dev/null || true
 	fi
 	rm -rf "$lib" "$state" "$settings" "$logfile" "$installlog" "$pidfile" /run/skein-agent
 	say "Skein is gone from this machine; Docker and the packages stay"
