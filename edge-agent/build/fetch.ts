@@ -142,12 +142,20 @@ esac
 `;
 
 /** What git says last is what was wrong; what it says to itself is left out. */
-function reasonOf(said: readonly string[], code: number): string {
+/** In a sentence, of what git and ssh said; with the remedy where there is one. */
+export function reasonOf(said: readonly string[], code: number): string {
+	const has = (words: RegExp) => said.some((line) => words.test(line));
+	if (has(/cannot run ssh|ssh: (command )?not found/)) {
+		return "this node has no ssh: `apt-get install openssh-client` on it, or another system's package of the name";
+	}
+	if (has(/host key verification failed/i)) {
+		return "the host's key is none of those given: secrets.ssh.knownHosts takes what `ssh-keyscan HOST` says, once you have proved it";
+	}
 	const words = said.filter((line) => /^(fatal|error|remote): /.test(line));
 	const line = words.find((word) => word.startsWith("fatal: ")) ?? words.at(-1);
 	const reason = line?.replace(/^(fatal|error|remote): /, "") ?? `exit ${code}`;
-	const isLogin = said.some((word) =>
-		/authentication failed|could not read (username|password)|permission denied \(|403/i.test(word),
+	const isLogin = has(
+		/authentication failed|could not read (username|password)|permission denied \(|403/i,
 	);
 	return isLogin ? `${reason}: the repository wants a login, or refuses the one given` : reason;
 }
