@@ -309,8 +309,10 @@ export async function runLoop(world: World, signal: AbortSignal): Promise<End> {
 
 	function sayUnwritten() {
 		const { unwritten } = ledger;
-		const found = `${unwritten}: what this node is told is in force, and would be forgotten when the agent starts again; make room on its disk`;
-		complain("ledger", unwritten ? [found] : []);
+		const found = unwritten && [
+			`${unwritten}: what this node is told is in force, and would be forgotten when the agent starts again; make room on its disk`,
+		];
+		complain("ledger", found || []);
 	}
 
 	async function apply() {
