@@ -1,6 +1,8 @@
 // What is asked of hosts that users name, and of which of them: forges, and their repositories.
 
+import { contains, parseAddress, parseRange } from "../../model/cidr.ts";
 import { forbidden } from "../../model/errors.ts";
+import { must } from "../../model/invariant.ts";
 
 /** What whoever runs the control plane lets it reach. */
 export interface Reach {
@@ -23,16 +25,24 @@ export const sendWithin =
 		return fetch(request);
 	};
 
+/** What the Internet leads to nobody by: RFC 6890, multicast, and what is reserved. */
+const privateRanges = [
+	"0.0.0.0/8",
+	"10.0.0.0/8",
+	"100.64.0.0/10",
+	"127.0.0.0/8",
+	"169.254.0.0/16",
+	"172.16.0.0/12",
+	"192.0.0.0/24",
+	"192.168.0.0/16",
+	"198.18.0.0/15",
+	"224.0.0.0/3",
+].map((range) => must(parseRange(range), range));
+
 /** By its name alone: a name that leads there is found out by whoever connects. */
 export function isPrivate(hostname: string): boolean {
-	if (/^(\d+\.){3}\d+$/.test(hostname)) {
-		const [a = 0, b = 0] = hostname.split(".").map(Number);
-		if (a === 0 || a === 10 || a === 127 || a >= 224) return true;
-		if (a === 100) return b >= 64 && b < 128;
-		if (a === 169) return b === 254;
-		if (a === 172) return b >= 16 && b < 32;
-		return a === 192 && b === 168;
-	}
+	const address = parseAddress(hostname);
+	if (address !== undefined) return privateRanges.some((range) => contains(range, address));
 	if (hostname.startsWith("[")) return !/^\[[23]/.test(hostname);
 	return (
 		!hostname.includes(".") || /(^|\.)(localhost|local|internal|lan|home\.arpa)\.?$/.test(hostname)
