@@ -2,13 +2,14 @@
 
 import { describe, expect, test } from "bun:test";
 import type { Application, Environment } from "../../model/application.ts";
-import { type Build, type BuildState, unbuilt } from "../../model/build.ts";
-import { type Deployment, untold } from "../../model/deployment.ts";
+import { type BuildState, unbuilt } from "../../model/build.ts";
+import { untold } from "../../model/deployment.ts";
 import type { ApplicationId, DeploymentId, NodeId } from "../../model/id.ts";
 import { must } from "../../model/invariant.ts";
 import { Little } from "../../test/build.ts";
 import { assign } from "../manager/assign.ts";
 import { check } from "../manager/checks.ts";
+import { buildOf, find, push } from "./deployment.test-data.ts";
 import { planner } from "./plan.ts";
 
 const digest = (letter: string) => `sha256:${letter.repeat(64)}`;
@@ -59,48 +60,6 @@ function start(environments?: readonly Environment[]): Little {
 	little.commit([{ kind: "put-application", application: application(environments) }]);
 	return little;
 }
-
-let number = 0;
-function push(little: Little, letter: string, words: Partial<Deployment> = {}): DeploymentId {
-	number++;
-	const id = `d${number}` as DeploymentId;
-	little.commit([
-		{
-			kind: "put-deployment",
-			deployment: {
-				id,
-				application: "app" as ApplicationId,
-				environment: "production",
-				number,
-				cause: { kind: "push", delivery: id },
-				commit: commit(letter),
-				ref: "refs/heads/main",
-				message: `change ${letter}`,
-				author: "Ann <ann@example.org>",
-				phase: "queued",
-				build: null,
-				lost: 0,
-				image: "",
-				job: null,
-				service: null,
-				made: null,
-				template: 0,
-				times: [["queued", little.nowMs]],
-				cancelledBy: null,
-				outcome: null,
-				reason: "",
-				evidence: null,
-				...words,
-			},
-		},
-	]);
-	return id;
-}
-
-const find = (little: Little, id: DeploymentId) =>
-	must(little.facts.deployments.get(id), "it is there");
-const buildOf = (little: Little, id: DeploymentId): Build =>
-	must(little.facts.builds.get(must(find(little, id).build, "it is built")), "the build is there");
 
 /** Its node says so, and once it is complete that it has the image. */
 function built(little: Little, id: DeploymentId, state: BuildState, letter = "a"): void {

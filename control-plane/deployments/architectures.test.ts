@@ -3,7 +3,6 @@
 import { describe, expect, test } from "bun:test";
 import type { Application, Environment } from "../../model/application.ts";
 import { type Build, type BuildState, unbuilt } from "../../model/build.ts";
-import type { Deployment } from "../../model/deployment.ts";
 import type { ApplicationId, BuildId, DeploymentId, NodeId } from "../../model/id.ts";
 import type { ManifestForm } from "../../model/image.ts";
 import { must } from "../../model/invariant.ts";
@@ -11,6 +10,7 @@ import { constrained, Little } from "../../test/build.ts";
 import { assign } from "../manager/assign.ts";
 import { check } from "../manager/checks.ts";
 import { architecturesFor, indexOf } from "./architectures.ts";
+import { find, push } from "./deployment.test-data.ts";
 import { planner } from "./plan.ts";
 import { secretsFor } from "./secrets.ts";
 
@@ -61,41 +61,6 @@ function start(words: Partial<Application["spec"]> = {}): Little {
 	little.commit([{ kind: "put-application", application: application(words) }]);
 	return little;
 }
-
-let number = 0;
-function push(little: Little, letter: string, words: Partial<Deployment> = {}): DeploymentId {
-	const id = `d${++number}` as DeploymentId;
-	const deployment: Deployment = {
-		id,
-		application: "app" as ApplicationId,
-		environment: "production",
-		number,
-		cause: { kind: "push", delivery: id },
-		commit: letter.repeat(40),
-		ref: "refs/heads/main",
-		message: "",
-		author: "",
-		phase: "queued",
-		build: null,
-		lost: 0,
-		image: "",
-		job: null,
-		service: null,
-		made: null,
-		template: 0,
-		times: [["queued", little.nowMs]],
-		cancelledBy: null,
-		outcome: null,
-		reason: "",
-		evidence: null,
-		...words,
-	};
-	little.commit([{ kind: "put-deployment", deployment }]);
-	return id;
-}
-
-const find = (little: Little, id: DeploymentId) =>
-	must(little.facts.deployments.get(id), "it is there");
 
 function partsOf(little: Little, id: DeploymentId): readonly [Build, Build] {
 	const first = must(little.facts.builds.get(find(little, id).build as BuildId), "it is built");

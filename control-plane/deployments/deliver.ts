@@ -160,7 +160,7 @@ export function nextNumber(snapshot: Snapshot, { id }: Pick<Application, "id">):
 }
 
 export function newDeployment(
-	{ nowMs, newId }: Moment,
+	{ nowMs, newId }: Pick<Moment, "nowMs" | "newId">,
 	{ id, secretNames }: Pick<Application, "id" | "secretNames">,
 	words: Pick<Deployment, "environment" | "number" | "commit" | "ref" | "message" | "author"> & {
 		readonly cause: Cause;

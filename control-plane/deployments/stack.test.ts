@@ -2,14 +2,14 @@
 
 import { describe, expect, test } from "bun:test";
 import type { Application, Environment } from "../../model/application.ts";
-import { type Build, unbuilt } from "../../model/build.ts";
-import type { Deployment } from "../../model/deployment.ts";
+import { unbuilt } from "../../model/build.ts";
 import type { ApplicationId, DeploymentId, MaterialId } from "../../model/id.ts";
 import { must } from "../../model/invariant.ts";
 import type { Material } from "../../model/material.ts";
 import { type Stack, stackLabel } from "../../model/stack.ts";
 import { Little } from "../../test/build.ts";
 import { check } from "../manager/checks.ts";
+import { buildOf, find, push } from "./deployment.test-data.ts";
 import { planner } from "./plan.ts";
 
 const digest = (letter: string) => `sha256:${letter.repeat(64)}`;
@@ -63,43 +63,6 @@ function start(environment: Partial<Environment> = {}): Little {
 	return little;
 }
 
-let number = 0;
-function push(little: Little, letter: string, words: Partial<Deployment> = {}): DeploymentId {
-	number++;
-	const id = `s${number}` as DeploymentId;
-	const deployment: Deployment = {
-		id,
-		application: "app" as ApplicationId,
-		environment: "production",
-		number,
-		cause: { kind: "push", delivery: id },
-		commit: letter.repeat(40),
-		ref: "refs/heads/main",
-		message: "",
-		author: "",
-		phase: "queued",
-		build: null,
-		lost: 0,
-		image: "",
-		job: null,
-		service: null,
-		made: null,
-		template: 0,
-		times: [["queued", little.nowMs]],
-		cancelledBy: null,
-		outcome: null,
-		reason: "",
-		evidence: null,
-		...words,
-	};
-	little.commit([{ kind: "put-deployment", deployment }]);
-	return id;
-}
-
-const find = (little: Little, id: DeploymentId) =>
-	must(little.facts.deployments.get(id), "it is there");
-const buildOf = (little: Little, id: DeploymentId): Build =>
-	must(little.facts.builds.get(must(find(little, id).build, "it is built")), "the build is there");
 const imageFor = (name: string, letter: string) => `skein.local/shop/${name}:1@${digest(letter)}`;
 
 interface Words {
